@@ -1,0 +1,1 @@
+"""A site: one hospital or lab."""

@@ -1,0 +1,1 @@
+"""From a manifest of recordings to the arrays a model sees."""

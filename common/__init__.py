@@ -1,0 +1,1 @@
+"""What coordinator and sites must agree on."""

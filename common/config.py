@@ -1,0 +1,144 @@
+"""Studies and site policies as frozen dataclasses; `load` is the only door to OmegaConf."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Modality:
+    """How one modality becomes a tensor, and which encoder reads it.
+
+    Args:
+        front_end: name in client.data.features.FRONT_ENDS; "auto" takes the modality's default.
+        encoder: name in common.models.registry.ENCODERS; "auto" takes what fits the shape.
+        options: the front end's own options, e.g. {"dim": 8} for vectors that stand in the manifest.
+    """
+
+    front_end: str = "auto"
+    encoder: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Size and shape of the network.
+
+    Args:
+        width: features per modality token.
+        hidden: width of an encoder's hidden layer; 0 makes encoders linear.
+        fusion: name in common.models.registry.FUSIONS.
+        dropout: share of features dropped while training, 0 to 1.
+    """
+
+    width: int = 64
+    hidden: int = 64
+    fusion: str = "masked_mean"
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a site does between two exchanges, and what the coordinator does with the sum.
+
+    Args:
+        num_server_rounds: exchanges in a run.
+        local_epochs: passes over a site's training persons between exchanges (without privacy).
+        local_steps: DP steps between exchanges (privacy.mode=local).
+        batch_size: clips a step without privacy.
+        optimizer: "sgd" or "adam", at a site.
+        learning_rate: of that optimizer.
+        weight_decay: of that optimizer.
+        server_optimizer: name in server.optimizer.OPTIMIZERS.
+        server_learning_rate: of the coordinator's optimizer.
+        server_momentum: of the coordinator's optimizer, 0 to 1.
+        evaluate_every: rounds between two federated evaluations; the last round always evaluates.
+        balance_classes: weight each class by its inverse frequency at the site.
+    """
+
+    num_server_rounds: int = 10
+    local_epochs: int = 2
+    local_steps: int = 10
+    batch_size: int = 32
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    weight_decay: float = 0.0
+    server_optimizer: str = "fedavg"
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.0
+    evaluate_every: int = 1
+    balance_classes: bool = True
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """Which guarantee a site gives, and at which cost.
+
+    Args:
+        mode: "none", "local" (full noise at each site) or "distributed" (shares of one noise).
+        unit: "person" or "record": what one ε speaks about.
+        target_epsilon: the whole run's ε at a site.
+        target_delta: the whole run's δ at a site; at most 1/(10 × persons).
+        max_grad_norm: clipping norm C of one unit's gradient.
+        sampling_rate: Poisson rate q at which units join a step; public.
+        clips_per_person: most clips of one person in one step.
+        noise_multiplier: σ, noise in units of C; null calibrates it to target_epsilon.
+    """
+
+    mode: str = "none"
+    unit: str = "person"
+    target_epsilon: float = 8.0
+    target_delta: float = 1e-3
+    max_grad_norm: float = 1.0
+    sampling_rate: float = 0.25
+    clips_per_person: int = 32
+    noise_multiplier: float | None = None
+
+
+@dataclass(frozen=True)
+class SecureAggregation:
+    """The public parameters of the secure sum.
+
+    Args:
+        suite: "x25519" or "mlkem768_x25519".
+        min_sites: fewest sites in a sum; each site enforces it.
+        update_norm: largest L2 norm of a site's update; a longer one is scaled down at the site.
+        stage_timeout_s: how long the coordinator waits for a stage's replies.
+    """
+
+    suite: str = "x25519"
+    min_sites: int = 3
+    update_norm: float = 8.0
+    stage_timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who trains and who is kept for evaluation, when the manifest does not say.
+
+    Args:
+        folds: number of folds by person; 0 uses the manifest's split column.
+        fold: which fold is evaluated, 0 to folds - 1.
+        evaluate_on: "validation" or "test": the manifest's split that is evaluated.
+    """
+
+    folds: int = 0
+    fold: int = 0
+    evaluate_on: str = "test"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained, on which modalities and labels, for which purpose, under which privacy."""
+
+    name: str = ""
+    purpose: str = "research"
+    classes: tuple[str, ...] = ()
+    modalities: dict[str, Modality] = field(default_factory=dict)
+    normalise: str = "none"
+    seed: int = 0
+    device: str = "auto"
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    privacy: Privacy = field(default_factory=Privacy)
+    secure_aggregation: SecureAggregation = field(default_factory=SecureAggregation)
+    split: Split = field(default_factory=Split)

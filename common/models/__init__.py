@@ -1,0 +1,1 @@
+"""Multimodal models that train under differential privacy."""

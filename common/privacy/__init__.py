@@ -1,0 +1,1 @@
+"""Events, accountant, ledger and mechanisms of differential privacy."""
