@@ -1,4 +1,4 @@
-"""Studies and site policies as frozen dataclasses; `load` is the only door to OmegaConf."""
+"""Studies and site policies as frozen dataclasses: the defaults stand here and only here."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +9,9 @@ class Modality:
     """How one modality becomes a tensor, and which encoder reads it.
 
     Args:
-        front_end: name in client.data.features.FRONT_ENDS; "auto" takes the modality's default.
+        front_end: name in common.inputs.FRONT_ENDS; "auto" takes the modality's default.
         encoder: name in common.models.registry.ENCODERS; "auto" takes what fits the shape.
-        options: the front end's own options, e.g. {"dim": 8} for vectors that stand in the manifest.
+        options: the front end's own options, e.g. {"dim": 8} for a vector of eight numbers.
     """
 
     front_end: str = "auto"
@@ -42,12 +42,13 @@ class Training:
 
     Args:
         num_server_rounds: exchanges in a run.
-        local_epochs: passes over a site's training persons between exchanges (without privacy).
+        local_epochs: passes over a site's training clips between exchanges (without privacy).
         local_steps: DP steps between exchanges (privacy.mode=local).
-        batch_size: clips a step without privacy.
-        optimizer: "sgd" or "adam", at a site.
+        batch_size: clips a step (without privacy).
+        optimizer: name in client.train.OPTIMIZERS.
         learning_rate: of that optimizer.
-        weight_decay: of that optimizer.
+        momentum: of the site's SGD, 0 to 1.
+        weight_decay: of the site's optimizer.
         server_optimizer: name in server.optimizer.OPTIMIZERS.
         server_learning_rate: of the coordinator's optimizer.
         server_momentum: of the coordinator's optimizer, 0 to 1.
@@ -61,6 +62,7 @@ class Training:
     batch_size: int = 32
     optimizer: str = "sgd"
     learning_rate: float = 0.1
+    momentum: float = 0.0
     weight_decay: float = 0.0
     server_optimizer: str = "fedavg"
     server_learning_rate: float = 1.0
@@ -75,7 +77,7 @@ class Privacy:
 
     Args:
         mode: "none", "local" (full noise at each site) or "distributed" (shares of one noise).
-        unit: "person" or "record": what one ε speaks about.
+        unit: "person" or "record": whom one ε speaks about.
         target_epsilon: the whole run's ε at a site.
         target_delta: the whole run's δ at a site; at most 1/(10 × persons).
         max_grad_norm: clipping norm C of one unit's gradient.
@@ -100,7 +102,7 @@ class SecureAggregation:
 
     Args:
         suite: "x25519" or "mlkem768_x25519".
-        min_sites: fewest sites in a sum; each site enforces it.
+        min_sites: fewest sites in a sum; each site enforces it, and its own policy besides.
         update_norm: largest L2 norm of a site's update; a longer one is scaled down at the site.
         stage_timeout_s: how long the coordinator waits for a stage's replies.
     """
@@ -113,12 +115,12 @@ class SecureAggregation:
 
 @dataclass(frozen=True)
 class Split:
-    """Who trains and who is kept for evaluation, when the manifest does not say.
+    """Who trains and who is kept for evaluation.
 
     Args:
-        folds: number of folds by person; 0 uses the manifest's split column.
-        fold: which fold is evaluated, 0 to folds - 1.
-        evaluate_on: "validation" or "test": the manifest's split that is evaluated.
+        folds: number of folds by person; 0 takes the manifest's split column instead.
+        fold: which fold is kept for evaluation, 0 to folds - 1.
+        evaluate_on: the manifest's split that is evaluated: "validation" or "test".
     """
 
     folds: int = 0
@@ -128,7 +130,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Study:
-    """What is trained, on which modalities and labels, for which purpose, under which privacy."""
+    """What is trained, on which modalities and labels, for which purpose, under which privacy.
+
+    Args:
+        name: letters, digits, "-" and "_".
+        purpose: what the model is for; a site's policy and its persons' consent must cover it.
+        classes: the labels, in the order of the model's outputs.
+        modalities: manifest column (audio, video, image, text, physio, features_NAME) -> how.
+        normalise: "none" (public constants), "person" (within each person's own clips; uses the
+            unlabelled clips of test persons as well) or "federated" (mean and variance of the
+            training clips through the secure sum; only where privacy.mode is none).
+        seed: of initial weights, batches without privacy, and folds.
+        device: "auto", "cpu" or "cuda:i": where a site trains.
+    """
 
     name: str = ""
     purpose: str = "research"
@@ -142,3 +156,40 @@ class Study:
     privacy: Privacy = field(default_factory=Privacy)
     secure_aggregation: SecureAggregation = field(default_factory=SecureAggregation)
     split: Split = field(default_factory=Split)
+
+
+@dataclass(frozen=True)
+class SitePolicy:
+    """What a site allows, whatever the coordinator asks: default deny.
+
+    Args:
+        site: the site's name in the roster.
+        manifest: path of the site's manifest; relative to the site's folder, or absolute.
+        cache: folder for extracted features; relative to the site's folder, or absolute.
+        purposes: the purposes that a study may have here.
+        modalities: the modalities that may be used; empty allows those in the manifest.
+        declared_persons: the public number of persons a run at this site is scaled by. It is
+            declared once by the site, never computed from who happens to be in the data.
+        max_epsilon: cap on the ε of one person over everything that this site ever released.
+        delta: δ at which that cap is measured.
+        allow_without_privacy: whether studies with privacy.mode=none may run at all.
+        min_sites: fewest sites in any sum that this site joins.
+        min_persons: fewest persons behind any exact number that this site helps to release.
+        max_rounds: most training rounds of one run.
+        reproducible_seed: simulations only: noise and sampling come from this seed, so a run can
+            be repeated and gives NO protection. null draws them from the operating system.
+    """
+
+    site: str = ""
+    manifest: str = "manifest.csv"
+    cache: str = "cache"
+    purposes: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    declared_persons: int = 0
+    max_epsilon: float = 0.0
+    delta: float = 1e-3
+    allow_without_privacy: bool = False
+    min_sites: int = 3
+    min_persons: int = 3
+    max_rounds: int = 1000
+    reproducible_seed: int | None = None

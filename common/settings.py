@@ -1,0 +1,246 @@
+"""From YAML and key=value pairs to checked dataclasses; errors name the line and what fits."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from common.config import SitePolicy, Study
+from common.errors import ConfigError
+
+STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
+T = TypeVar("T")
+
+_Rule = tuple[str, Callable[[Any], bool], str]
+
+
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: value in names), "one of " + ", ".join(names)
+
+
+def _between(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: low <= value <= high), f"a number from {low:g} to {high:g}"
+
+
+_STUDY_RULES: tuple[_Rule, ...] = (
+    (
+        "name",
+        lambda value: bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)),
+        "1 to 64 letters, digits, '-' or '_'",
+    ),
+    (
+        "classes",
+        lambda value: 2 <= len(set(value)) == len(value) <= 64,
+        "2 to 64 different labels",
+    ),
+    ("modalities", lambda value: 1 <= len(value) <= 16, "1 to 16 modalities"),
+    ("normalise", *_one_of("none", "person", "federated")),
+    (
+        "device",
+        lambda value: bool(re.fullmatch(r"auto|cpu|cuda:\d+", value)),
+        "auto, cpu or cuda:0, cuda:1, …",
+    ),
+    ("model.width", *_between(1, 4096)),
+    ("model.hidden", *_between(0, 4096)),
+    ("model.dropout", *_between(0, 0.95)),
+    ("training.num_server_rounds", *_between(1, 100_000)),
+    ("training.local_epochs", *_between(1, 1000)),
+    ("training.local_steps", *_between(1, 100_000)),
+    ("training.batch_size", *_between(1, 1_000_000)),
+    ("training.learning_rate", *_between(1e-9, 1e3)),
+    ("training.momentum", *_between(0, 0.9999)),
+    ("training.weight_decay", *_between(0, 10)),
+    ("training.server_learning_rate", *_between(1e-9, 1e3)),
+    ("training.server_momentum", *_between(0, 0.9999)),
+    ("training.evaluate_every", *_between(1, 100_000)),
+    ("privacy.mode", *_one_of("none", "local", "distributed")),
+    ("privacy.unit", *_one_of("person", "record")),
+    ("privacy.target_epsilon", *_between(0.01, 1000)),
+    ("privacy.target_delta", *_between(1e-12, 0.1)),
+    ("privacy.max_grad_norm", *_between(1e-6, 1e6)),
+    ("privacy.sampling_rate", *_between(1e-6, 1)),
+    ("privacy.clips_per_person", *_between(1, 1_000_000)),
+    ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
+    ("secure_aggregation.min_sites", *_between(3, 10_000)),
+    ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
+    ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),
+    ("split.folds", *_between(0, 1000)),
+    ("split.evaluate_on", *_one_of("validation", "test")),
+)
+_POLICY_RULES: tuple[_Rule, ...] = (
+    ("site", lambda value: bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)), "a site name"),
+    ("max_epsilon", *_between(0, 1000)),
+    ("delta", *_between(1e-12, 0.1)),
+    ("declared_persons", *_between(1, 1e9)),
+    ("min_sites", *_between(3, 10_000)),
+    ("min_persons", *_between(1, 1e9)),
+)
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of the studies that stand in conf/studies."""
+    return tuple(sorted(path.stem for path in STUDIES.glob("*.yaml")))
+
+
+def find_study(name: str) -> Path:
+    """The YAML file of a study, given its name in conf/studies or its own path.
+
+    Raises:
+        ConfigError: there is no such study.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(name, study_names(), n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"There is no study {name!r}.{hint} Known studies: {', '.join(study_names())}; "
+        "a path ending in .yaml works too."
+    )
+
+
+def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
+    """A study from conf/studies or a path, with key=value pairs on top.
+
+    Raises:
+        ConfigError: no such study, or a key or value that does not fit; names the line.
+    """
+    return _load(Study, find_study(name), tuple(overrides), _STUDY_RULES)
+
+
+def load_policy(path: Path) -> SitePolicy:
+    """A site's policy from its YAML file.
+
+    Raises:
+        ConfigError: missing, or a key or value that does not fit; names the line.
+    """
+    return _load(SitePolicy, path, (), _POLICY_RULES)
+
+
+def overrides_from_run_config(run_config: Mapping[str, object]) -> tuple[str, ...]:
+    """Flower's flat run_config as key=value pairs of a study; "" means: as the study says."""
+    known = set(flat_keys(Study))
+    named = {key.replace("-", "_"): value for key, value in run_config.items()}
+    return tuple(f"{key}={value}" for key, value in named.items() if key in known and value != "")
+
+
+def flat_keys(kind: type) -> tuple[str, ...]:
+    """The dotted keys of a configuration's scalar fields, in the order of the dataclass."""
+    keys: list[str] = []
+    hints = typing.get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        hint = hints[item.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            keys += [f"{item.name}.{key}" for key in flat_keys(hint)]
+        elif hint in (str, int, float, bool) or isinstance(hint, types.UnionType):
+            keys.append(item.name)
+    return tuple(keys)
+
+
+def to_yaml(config: object) -> str:
+    """A configuration in full, as YAML that `load` reads back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def config_hash(config: Study) -> bytes:
+    """SHA-256 over the canonical JSON of a study: what every signature of a run binds."""
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(b"tacit study v1" + text.encode()).digest()
+
+
+def _load(kind: type[T], path: Path, overrides: tuple[str, ...], rules: tuple[_Rule, ...]) -> T:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    where = _lines(text, path)
+    config = OmegaConf.structured(kind)
+    config = _merge(config, OmegaConf.create(text or "{}"), lambda key: _at(path, where, key))
+    for pair in overrides:
+        config = _merge(config, _pair(pair), partial(_in_pair, pair))
+    value = typing.cast("T", OmegaConf.to_object(config))
+    given = {pair.partition("=")[0]: _in_pair(pair, "") for pair in overrides}
+    _check(value, rules, lambda key: given.get(key) or _at(path, where, key))
+    return value
+
+
+def _in_pair(pair: str, _key: str) -> str:
+    return f"in {pair!r}"
+
+
+def _pair(pair: str) -> Any:
+    key, equals, _ = pair.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{pair!r} is not a setting: expected key=value.")
+    try:
+        return OmegaConf.from_dotlist([pair])
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(f"{pair!r} is not a setting: {_first_line(error)}.") from error
+
+
+def _merge(config: Any, extra: Any, where: Callable[[str], str]) -> Any:
+    try:
+        return OmegaConf.merge(config, extra)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "full_key", None) or "")
+        raise ConfigError(f"{where(key)}: {_first_line(error)}.{_nearest(config, key)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(". ")
+
+
+def _nearest(config: Any, key: str) -> str:
+    """The nearest known key, when a key is unknown and OmegaConf has not named one itself."""
+    known = flat_keys(typing.cast("type", OmegaConf.get_type(config)))
+    if not key or key in known:
+        return ""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f" The nearest key is {near[0]}." if near else ""
+
+
+def _check(config: object, rules: tuple[_Rule, ...], where: Callable[[str], str]) -> None:
+    for key, fits, expected in rules:
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part)
+        if not fits(value):
+            shown = list(value) if isinstance(value, Mapping | tuple) else value
+            raise ConfigError(f"{where(key)}: {key} is {shown!r}; expected {expected}.")
+
+
+def _at(path: Path, lines: dict[str, int], key: str) -> str:
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return f"{path}, line {lines[key]}" if key in lines else str(path)
+
+
+def _lines(text: str, path: Path) -> dict[str, int]:
+    """Dotted key -> line number, counted from 1."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    found: dict[str, int] = {}
+    _walk(root, "", found)
+    return found
+
+
+def _walk(node: Any, prefix: str, found: dict[str, int]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        key = f"{prefix}{key_node.value}"
+        found[key] = key_node.start_mark.line + 1
+        _walk(value_node, f"{key}.", found)
