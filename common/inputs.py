@@ -1,0 +1,152 @@
+"""What each modality looks like as a tensor, known from the study alone.
+
+The coordinator builds the model from these shapes before any site has read a file, so
+nothing here may depend on data. `client.data.features` implements every front end named
+here; a test checks that the shapes agree.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.config import Modality, Study
+from common.errors import ConfigError
+
+Shape = tuple[int, ...]
+Options = Mapping[str, Any]
+
+KINDS = ("audio", "features", "image", "physio", "text", "video")
+IMAGE_SIDE = 32
+SPEECH_DIM = 512
+PHYSIO_DIM = 64
+
+
+@dataclass(frozen=True)
+class FrontEndSpec:
+    """The public side of a front end.
+
+    Args:
+        modality: the kind of modality it reads.
+        shape: from complete options to the shape of one clip: (F,), (T, F) or (C, H, W).
+        options: every option with its default; None marks one that the study must give.
+        sizes: the options that are sizes: whole numbers from 1 to MAX_SIZE.
+    """
+
+    modality: str
+    shape: Callable[[Options], Shape]
+    options: Options
+    sizes: tuple[str, ...] = ()
+
+
+MAX_SIZE = 65_536
+
+FRONT_ENDS: dict[str, FrontEndSpec] = {
+    "speech_functionals": FrontEndSpec("audio", lambda _: (SPEECH_DIM,), {}),
+    "logmel": FrontEndSpec(
+        "audio",
+        lambda o: (o["frames"], o["bands"]),
+        {"frames": 64, "bands": 40},
+        sizes=("frames", "bands"),
+    ),
+    "gray32": FrontEndSpec("image", lambda _: (1, IMAGE_SIDE, IMAGE_SIDE), {}),
+    "video_gray": FrontEndSpec(
+        "video",
+        lambda o: (o["frames"], o["side"] ** 2),
+        {"frames": 8, "side": 24},
+        sizes=("frames", "side"),
+    ),
+    "text_hash": FrontEndSpec("text", lambda o: (o["dim"],), {"dim": 4096}, sizes=("dim",)),
+    "physio_functionals": FrontEndSpec("physio", lambda _: (PHYSIO_DIM,), {}),
+    "vector": FrontEndSpec(
+        "features",
+        lambda o: (o["dim"],),
+        {"dim": None, "centre": 0.0, "scale": 1.0},
+        sizes=("dim",),
+    ),
+}
+
+DEFAULT_FRONT_END = {
+    "audio": "speech_functionals",
+    "features": "vector",
+    "image": "gray32",
+    "physio": "physio_functionals",
+    "text": "text_hash",
+    "video": "video_gray",
+}
+
+
+def kind_of(modality: str) -> str:
+    """Return the kind of a modality: "features_NAME" is "features", others are themselves.
+
+    Raises:
+        ConfigError: when the name is no modality.
+    """
+    kind = "features" if modality.startswith("features_") else modality
+    if kind not in KINDS:
+        known = ", ".join((*KINDS, "features_NAME"))
+        raise ConfigError(f"unknown modality {modality!r}; known: {known}{_nearest(kind, KINDS)}")
+    return kind
+
+
+def front_end_of(modality: str, settings: Modality) -> str:
+    """Return the name of the front end that reads a modality ("auto" is resolved here).
+
+    Raises:
+        ConfigError: when the front end is unknown or reads another kind of modality.
+    """
+    kind = kind_of(modality)
+    name = DEFAULT_FRONT_END[kind] if settings.front_end == "auto" else settings.front_end
+    fitting = sorted(n for n, spec in FRONT_ENDS.items() if spec.modality == kind)
+    if name not in fitting:
+        raise ConfigError(
+            f"modalities.{modality}.front_end: {name!r} does not read {kind}; "
+            f"expected one of auto, {', '.join(fitting)}{_nearest(name, fitting)}"
+        )
+    return name
+
+
+def options_of(modality: str, settings: Modality) -> dict[str, Any]:
+    """Return the front end's complete options: the study's over the defaults.
+
+    Raises:
+        ConfigError: on an unknown option, a missing one, or one out of range.
+    """
+    spec = FRONT_ENDS[front_end_of(modality, settings)]
+    where = f"modalities.{modality}.options"
+    for key in settings.options:
+        if key not in spec.options:
+            known = ", ".join(sorted(spec.options)) or "none"
+            raise ConfigError(
+                f"{where}: unknown option {key!r}; known: {known}{_nearest(key, spec.options)}"
+            )
+    options = {**spec.options, **settings.options}
+    for key in spec.sizes:
+        _check_size(f"{where}.{key}", options[key])
+    return options
+
+
+def input_shapes(study: Study) -> dict[str, Shape]:
+    """Return the shape of one clip for each of the study's modalities, in sorted order.
+
+    Raises:
+        ConfigError: when the study has no modality, or one is not well described.
+    """
+    if not study.modalities:
+        raise ConfigError("modalities: expected at least one modality, found none")
+    return {
+        name: FRONT_ENDS[front_end_of(name, study.modalities[name])].shape(
+            options_of(name, study.modalities[name])
+        )
+        for name in sorted(study.modalities)
+    }
+
+
+def _check_size(where: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
+        raise ConfigError(f"{where}: expected a whole number from 1 to {MAX_SIZE}, found {value!r}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
