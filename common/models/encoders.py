@@ -1,0 +1,129 @@
+"""One modality becomes one token: vectors, sequences and images, each by small layers.
+
+Every encoder is built from (shape, width, hidden, dropout), maps (B, *shape) to (B, width), and
+ends in a linear layer called `project`. Normalisation is within one clip (LayerNorm, GroupNorm),
+never across a batch: a person's gradient must not depend on who else was sampled.
+"""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+VECTOR, SEQUENCE, IMAGE = 1, 2, 3
+"""The ranks of the three shapes (F,), (T, F) and (C, H, W)."""
+
+
+class Encoder(nn.Module):
+    """Maps one modality to one token.
+
+    Args:
+        shape: one clip's shape, without the batch.
+        width: features of the token.
+        hidden: features of the hidden layers.
+        dropout: share of hidden features dropped while training.
+    """
+
+    ranks: tuple[int, ...] = ()
+    """Which ranks of shape this encoder reads."""
+
+    project: nn.Linear
+
+    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+
+
+class LinearEncoder(Encoder):
+    """A linear map of anything; a sequence is averaged over time first."""
+
+    ranks = (VECTOR, SEQUENCE, IMAGE)
+
+    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+        super().__init__(shape, width, hidden, dropout)
+        self.over_time = len(shape) == SEQUENCE
+        self.project = nn.Linear(shape[-1] if self.over_time else prod(shape), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, *shape) to (B, width)."""
+        return self.project(x.mean(dim=1) if self.over_time else x.flatten(1))  # type: ignore[no-any-return]
+
+
+class MlpEncoder(Encoder):
+    """A vector through one hidden layer."""
+
+    ranks = (VECTOR,)
+
+    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+        super().__init__(shape, width, hidden, dropout)
+        self.hidden = nn.Sequential(
+            nn.Linear(shape[0], hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.project = nn.Linear(hidden, width)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Map (B, F) to (B, width)."""
+        return self.project(self.hidden(x_BF))  # type: ignore[no-any-return]
+
+
+class Conv1dEncoder(Encoder):
+    """A sequence through two strided convolutions over time, then the mean over time."""
+
+    ranks = (SEQUENCE,)
+
+    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+        super().__init__(shape, width, hidden, dropout)
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(shape[1], hidden, kernel_size=5, stride=2, padding=2),
+            group_norm(hidden),
+            nn.GELU(),
+            nn.Conv1d(hidden, hidden, kernel_size=5, stride=2, padding=2),
+            group_norm(hidden),
+            nn.GELU(),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(hidden, width)
+
+    def forward(self, x_BTF: Tensor) -> Tensor:
+        """Map (B, T, F) to (B, width)."""
+        over_time_BH = self.convolutions(x_BTF.transpose(1, 2)).mean(dim=2)
+        return self.project(self.dropout(over_time_BH))  # type: ignore[no-any-return]
+
+
+class Conv2dEncoder(Encoder):
+    """An image through two strided convolutions, then the means of its four quarters."""
+
+    ranks = (IMAGE,)
+
+    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+        super().__init__(shape, width, hidden, dropout)
+        narrow = max(2, hidden // 2)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(shape[0], narrow, kernel_size=5, stride=2, padding=2),
+            group_norm(narrow),
+            nn.GELU(),
+            nn.Conv2d(narrow, hidden, kernel_size=3, stride=2, padding=1),
+            group_norm(hidden),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(4 * hidden, width)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, width)."""
+        return self.project(self.dropout(self.convolutions(x_BCHW).flatten(1)))  # type: ignore[no-any-return]
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Normalise in at most 8 groups of at least 2 channels where the number allows it."""
+    groups = max(g for g in range(1, 9) if channels % g == 0 and (g == 1 or channels // g >= 2))
+    return nn.GroupNorm(groups, channels)
+
+
+def where_present(x: Tensor, present_B: Tensor) -> Tensor:
+    """Return x with zeros where the modality is absent, whatever stood there.
+
+    Guarantees: not even a NaN in an absent clip reaches a gradient.
+    """
+    mask = present_B.reshape(-1, *(1,) * (x.dim() - 1))
+    return torch.where(mask, x, torch.zeros_like(x))

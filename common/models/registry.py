@@ -1,0 +1,158 @@
+"""From a study to its model: names to encoders and fusions, shapes to sizes."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from common.config import Study
+from common.errors import ConfigError
+from common.inputs import input_shapes
+from common.models.encoders import (
+    IMAGE,
+    SEQUENCE,
+    VECTOR,
+    Conv1dEncoder,
+    Conv2dEncoder,
+    Encoder,
+    LinearEncoder,
+    MlpEncoder,
+    where_present,
+)
+from common.models.fusion import Fusion, GatedAttention, Late, MaskedMean, SmallTransformer
+from common.models.heads import class_head, zeroed
+
+Shape = tuple[int, ...]
+T = TypeVar("T")
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "linear": LinearEncoder,
+    "mlp": MlpEncoder,
+    "conv1d": Conv1dEncoder,
+    "conv2d": Conv2dEncoder,
+}
+FUSIONS: dict[str, type[Fusion]] = {
+    "late": Late,
+    "masked_mean": MaskedMean,
+    "gated_attention": GatedAttention,
+    "transformer": SmallTransformer,
+}
+AUTO = {VECTOR: "mlp", SEQUENCE: "conv1d", IMAGE: "conv2d"}
+"""Which encoder reads which rank, where the study leaves it open and hidden is above 0."""
+
+
+class Multimodal(nn.Module):
+    """Encoders, a fusion and a head.
+
+    Guarantees: every branch is computed in every step and masked by presence, so a clip's gradient
+    is zero, not stale, in the branches of what it lacks. A clip without any modality gets equal
+    scores for all classes: the model abstains.
+
+    Args:
+        encoders: modality -> encoder; presence has its columns in the sorted order of these names.
+        fusion: joins the tokens.
+        head: from the fused token to logits.
+    """
+
+    def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, head: nn.Module) -> None:
+        super().__init__()
+        self.modalities = tuple(sorted(encoders))
+        self.encoders = nn.ModuleDict({name: encoders[name] for name in self.modalities})
+        self.fusion = fusion
+        self.head = head
+
+    def forward(self, x: Mapping[str, Tensor], present_BM: Tensor) -> Tensor:
+        """Return logits_BC for x[modality] of (B, *shape) and present_BM of bool."""
+        token_BMW = torch.stack(
+            [
+                self.encoders[name](where_present(x[name], present_BM[:, column]))
+                for column, name in enumerate(self.modalities)
+            ],
+            dim=1,
+        )
+        logits_BC = self.head(self.fusion(token_BMW, present_BM))
+        return logits_BC * present_BM.any(dim=1, keepdim=True)  # type: ignore[no-any-return]
+
+
+def build(study: Study) -> Multimodal:
+    """Build the study's model, equal for equal studies; coordinator and sites call this alone.
+
+    Raises:
+        ConfigError: if the study names an unknown encoder or fusion, an encoder that does not
+            read the modality's shape, or sizes that make no network.
+    """
+    return build_for(study, input_shapes(study))
+
+
+def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
+    """Build the study's model for these input shapes.
+
+    Guarantees: each part draws its first values from (seed, its own name), so one modality more
+    or less does not change the others; the global random state is untouched.
+    """
+    check_sizes(study)
+    seed, classes, model = study.seed, len(study.classes), study.model
+    fusion_type = known("model.fusion", model.fusion, FUSIONS)
+    width = classes if fusion_type.tokens_are_logits else model.width
+    encoders = {
+        name: seeded(seed, name, partial(encoder_for, study, name, shapes[name], width))
+        for name in sorted(study.modalities)
+    }
+    fusion = seeded(seed, "fusion", partial(fusion_type, len(encoders), width, model.dropout))
+    if fusion_type.tokens_are_logits:
+        for encoder in encoders.values():
+            zeroed(encoder.project)
+        return Multimodal(encoders, fusion, nn.Identity())
+    head = seeded(seed, "head", partial(class_head, width, classes, model.hidden, model.dropout))
+    return Multimodal(encoders, fusion, head)
+
+
+def encoder_for(study: Study, modality: str, shape: Shape, width: int) -> Encoder:
+    """Build one modality's encoder: the one that the study names, or what fits the shape."""
+    name, hidden = study.modalities[modality].encoder, study.model.hidden
+    if name == "auto":
+        name = AUTO.get(len(shape), "linear") if hidden > 0 else "linear"
+    where = f"modalities.{modality}.encoder"
+    encoder_type = known(where, name, ENCODERS)
+    if len(shape) not in encoder_type.ranks:
+        fitting = [other for other, kind in ENCODERS.items() if len(shape) in kind.ranks]
+        raise ConfigError(
+            f"{where}: '{name}' does not read the shape {shape}; use {' or '.join(fitting)}"
+        )
+    if name != "linear" and hidden == 0:
+        raise ConfigError(f"{where}: '{name}' needs model.hidden above 0; use 'linear' or 'auto'")
+    return encoder_type(shape, width, hidden, study.model.dropout)
+
+
+def check_sizes(study: Study) -> None:
+    """Raise ConfigError for sizes that make no network."""
+    model = study.model
+    if len(study.classes) < 2:
+        raise ConfigError(f"classes: at least 2 expected, found {list(study.classes)}")
+    if not study.modalities:
+        raise ConfigError("modalities: at least one expected, found none")
+    if model.width < 1 or model.hidden < 0 or model.hidden == 1:
+        raise ConfigError(
+            "model: width of at least 1, and hidden of 0 (linear) or at least 2 expected; "
+            f"found width {model.width} and hidden {model.hidden}"
+        )
+    if not 0 <= model.dropout < 1:
+        raise ConfigError(f"model.dropout: 0 up to below 1 expected, found {model.dropout}")
+
+
+def known(where: str, name: str, table: Mapping[str, T]) -> T:
+    """Return table[name], or raise ConfigError that lists the known names."""
+    if name not in table:
+        raise ConfigError(f"{where}: '{name}' is unknown; known are {', '.join(sorted(table))}")
+    return table[name]
+
+
+def seeded(seed: int, part: str, make: Callable[[], T]) -> T:
+    """Make one part of the network from the seed and the part's name alone."""
+    digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(digest[:8]) >> 1)
+        return make()
