@@ -74,6 +74,7 @@ _STUDY_RULES: tuple[_Rule, ...] = (
     ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
     ("secure_aggregation.min_sites", *_between(3, 10_000)),
     ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
+    ("secure_aggregation.weight_cap", *_between(1, 1 << 20)),
     ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),
     ("split.folds", *_between(0, 1000)),
     ("split.evaluate_on", *_one_of("validation", "test")),

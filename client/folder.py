@@ -1,0 +1,73 @@
+"""A site's own folder: policy, keys, roster, ledger, cache and log. Nothing in it ever leaves."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import SitePolicy
+from common.errors import ConfigError
+from common.settings import load_policy
+
+
+@dataclass(frozen=True)
+class SiteFolder:
+    """Where a site keeps what is its own.
+
+    Args:
+        root: the folder; holds policy.yaml, identity.key, roster.json, ledger.sqlite, site.log.
+        policy: read from policy.yaml.
+    """
+
+    root: Path
+    policy: SitePolicy
+
+    @property
+    def name(self) -> str:
+        """The site's name in the roster."""
+        return self.policy.site
+
+    @property
+    def identity(self) -> Path:
+        """The site's Ed25519 private key, 0600."""
+        return self.root / "identity.key"
+
+    @property
+    def roster(self) -> Path:
+        """The pinned names and public keys of all sites."""
+        return self.root / "roster.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The append-only account of privacy spent."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def manifest(self) -> Path:
+        """The table of the site's recordings."""
+        return self.root / self.policy.manifest
+
+    @property
+    def cache(self) -> Path:
+        """Extracted features."""
+        return self.root / self.policy.cache
+
+    def log(self, event: str, **details: str | int | float | bool) -> None:
+        """Append one JSON line to the site's log; the place for reasons that must not leave."""
+        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event}
+        path = self.root / "site.log"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as out:
+            out.write(json.dumps({**line, **details}, ensure_ascii=False) + "\n")
+
+
+def open_site(root: Path) -> SiteFolder:
+    """The folder of a site.
+
+    Raises:
+        ConfigError: there is no policy in it, or the policy does not fit.
+    """
+    if not (root / "policy.yaml").is_file():
+        raise ConfigError(f"{root} is not a site's folder: it holds no policy.yaml.")
+    return SiteFolder(root, load_policy(root / "policy.yaml"))

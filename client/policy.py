@@ -1,0 +1,89 @@
+"""The site's own gate: what the coordinator asks is checked before any data is touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.config import SitePolicy, Study
+from common.errors import PolicyRefused
+
+TASKS = ("statistics", "train", "evaluate")
+
+# EU AI Act, Article 5(1)(f): emotion inference at work and in education is prohibited.
+PROHIBITED_PURPOSES = ("education", "school", "workplace", "employment", "hiring")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the coordinator wants of this site in one round."""
+
+    study: Study
+    task: str
+    round: int
+    cohort: Sequence[str]
+
+
+def gate(policy: SitePolicy, ask: Ask) -> None:
+    """Let a request pass, or refuse it.
+
+    Raises:
+        PolicyRefused: the study, its purpose, its privacy, the cohort or the round is not
+            within what this site allows.
+    """
+    _purpose(policy, ask.study)
+    _privacy(policy, ask.study)
+    _modalities(policy, ask.study)
+    _cohort(policy, ask)
+    _round(policy, ask)
+
+
+def _purpose(policy: SitePolicy, study: Study) -> None:
+    if study.purpose in PROHIBITED_PURPOSES:
+        raise PolicyRefused(
+            f"The purpose {study.purpose!r} is emotion inference at work or in education, "
+            "which the EU AI Act, Article 5(1)(f), prohibits."
+        )
+    if study.purpose not in policy.purposes:
+        allowed = ", ".join(policy.purposes) or "none"
+        raise PolicyRefused(
+            f"The purpose {study.purpose!r} is not one that {policy.site} allows ({allowed})."
+        )
+
+
+def _privacy(policy: SitePolicy, study: Study) -> None:
+    if study.privacy.mode == "none" and not policy.allow_without_privacy:
+        raise PolicyRefused(
+            f"The study trains without differential privacy; {policy.site} does not allow that."
+        )
+    if study.privacy.mode != "none" and study.normalise == "federated":
+        raise PolicyRefused(
+            "normalise=federated releases exact statistics of the training clips; "
+            "under differential privacy use normalise=none or normalise=person."
+        )
+
+
+def _modalities(policy: SitePolicy, study: Study) -> None:
+    extra = set(study.modalities) - set(policy.modalities)
+    if policy.modalities and extra:
+        raise PolicyRefused(
+            f"The study uses {', '.join(sorted(extra))}; {policy.site} allows only "
+            f"{', '.join(policy.modalities)}."
+        )
+
+
+def _cohort(policy: SitePolicy, ask: Ask) -> None:
+    fewest = max(policy.min_sites, ask.study.secure_aggregation.min_sites)
+    if len(set(ask.cohort)) < fewest:
+        raise PolicyRefused(
+            f"The cohort has {len(set(ask.cohort))} sites; {policy.site} joins no sum of fewer "
+            f"than {fewest}."
+        )
+
+
+def _round(policy: SitePolicy, ask: Ask) -> None:
+    if ask.task not in TASKS:
+        raise PolicyRefused(f"There is no task {ask.task!r}; expected one of {', '.join(TASKS)}.")
+    most = min(policy.max_rounds, ask.study.training.num_server_rounds)
+    if not 0 <= ask.round <= most:
+        raise PolicyRefused(
+            f"Round {ask.round} is outside the {most} rounds of the study that {policy.site} joins."
+        )

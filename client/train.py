@@ -1,0 +1,261 @@
+"""What a site does to the model between two exchanges."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from client.data.arrays import SiteData
+from common.config import Study, Training
+from common.errors import ConfigError
+from common.privacy.clipping import clipped_sum
+from common.privacy.mechanism import CryptoStream
+
+PHYSICAL_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips as tensors on the training device.
+
+    Args:
+        x: modality -> (B, *shape).
+        present_BM: which clip has which modality.
+        y_BC: label distributions.
+        weight_B: weight of each clip in the loss.
+    """
+
+    x: dict[str, Tensor]
+    present_BM: Tensor
+    y_BC: Tensor
+    weight_B: Tensor
+
+    def take(self, index_K: Tensor) -> "Batch":
+        """The chosen clips, in that order."""
+        x = {name: value[index_K] for name, value in self.x.items()}
+        return Batch(x, self.present_BM[index_K], self.y_BC[index_K], self.weight_B[index_K])
+
+
+def device_of(name: str) -> torch.device:
+    """The device a study names: "auto" takes a GPU when there is one.
+
+    Raises:
+        ConfigError: a GPU is named that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and int(name.split(":")[1]) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device is {name!r}, but this machine has {count} CUDA devices.")
+    return torch.device(name)
+
+
+def to_batch(data: SiteData, weight_N: NDArray[np.float32], device: torch.device) -> Batch:
+    """A site's clips as tensors on a device."""
+    return Batch(
+        {name: torch.from_numpy(value).to(device) for name, value in data.x.items()},
+        torch.from_numpy(data.present_NM).to(device),
+        torch.from_numpy(data.y_NC).to(device),
+        torch.from_numpy(weight_N).to(device),
+    )
+
+
+def loss_per_clip(logits_BC: Tensor, y_BC: Tensor) -> Tensor:
+    """Cross-entropy against a label distribution, one value a clip."""
+    return -(y_BC * functional.log_softmax(logits_BC, dim=-1)).sum(-1)
+
+
+def weights_by_site(y_NC: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Inverse class frequency over all clips of the site, mean 1; only without privacy."""
+    return _inverse_frequency(y_NC)
+
+
+def weights_by_person(
+    y_NC: NDArray[np.float32], person_N: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Inverse class frequency within each person's own clips, mean 1 for each person.
+
+    Guarantees:
+        A person's weights depend on that person's clips alone, so one person's gradient does
+        not depend on anyone else and clipping it bounds what that person changes.
+    """
+    weight_N = np.ones(len(y_NC), dtype=np.float32)
+    for person in np.unique(person_N):
+        mine = person_N == person
+        weight_N[mine] = _inverse_frequency(y_NC[mine])
+    return weight_N
+
+
+def _inverse_frequency(y_NC: NDArray[np.float32]) -> NDArray[np.float32]:
+    mass_C = y_NC.sum(0)
+    inverse_C = np.divide(1.0, mass_C, out=np.zeros_like(mass_C), where=mass_C > 0)
+    weight_N = y_NC @ inverse_C
+    return np.asarray(weight_N / max(float(weight_N.mean()), 1e-12), dtype=np.float32)
+
+
+def optimizer_of(model: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The site's optimizer.
+
+    Raises:
+        ConfigError: no such optimizer.
+    """
+    if training.optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"training.optimizer is {training.optimizer!r}; "
+            f"expected one of {', '.join(OPTIMIZERS)}."
+        )
+    return OPTIMIZERS[training.optimizer](model, training)
+
+
+OPTIMIZERS: dict[str, Callable[[torch.nn.Module, Training], torch.optim.Optimizer]] = {
+    "sgd": lambda model, t: torch.optim.SGD(
+        model.parameters(), lr=t.learning_rate, momentum=t.momentum, weight_decay=t.weight_decay
+    ),
+    "adam": lambda model, t: torch.optim.Adam(
+        model.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay
+    ),
+}
+
+
+def train_openly(
+    model: torch.nn.Module, batch: Batch, study: Study, generator: torch.Generator
+) -> None:
+    """Plain local epochs, in place; for privacy.mode=none."""
+    optimizer = optimizer_of(model, study.training)
+    model.train()
+    for index_B in _epochs(len(batch.y_BC), study.training, generator):
+        chosen = batch.take(index_B.to(batch.y_BC.device))
+        loss_B = loss_per_clip(model(chosen.x, chosen.present_BM), chosen.y_BC)
+        optimizer.zero_grad()
+        ((loss_B * chosen.weight_B).sum() / len(index_B)).backward()
+        optimizer.step()
+
+
+def _epochs(count: int, training: Training, generator: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(training.local_epochs):
+        yield from torch.randperm(count, generator=generator).split(training.batch_size)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Who can be sampled: for each unit (person or clip) the rows of its clips."""
+
+    rows: tuple[NDArray[np.int64], ...]
+
+    @staticmethod
+    def of(data: SiteData, unit: str) -> "Units":
+        """Units of a site's training clips."""
+        if unit == "record":
+            return Units(tuple(np.array([row]) for row in range(len(data))))
+        persons = np.unique(data.person_N)
+        return Units(tuple(np.flatnonzero(data.person_N == person) for person in persons))
+
+    def sample(
+        self, stream: CryptoStream, rate: float, most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Poisson-sample units, and up to `most` clips of each, chosen anew.
+
+        Returns:
+            rows (B,), the unit of each row counted from 0, and how many units joined.
+        """
+        joined = np.flatnonzero(stream.poisson_mask(len(self.rows), rate))
+        rows = [_some(stream, self.rows[unit], most) for unit in joined]
+        units = [np.full(len(chosen), index) for index, chosen in enumerate(rows)]
+        none = np.zeros(0, dtype=np.int64)
+        return np.concatenate([none, *rows]), np.concatenate([none, *units]), len(joined)
+
+
+def _some(stream: CryptoStream, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    if len(rows) <= most:
+        return rows
+    return rows[np.argsort(stream.uniform(len(rows)))[:most]]
+
+
+@dataclass(frozen=True)
+class PrivateStep:
+    """The public constants of DP-SGD, set by the study and the site's declaration.
+
+    Args:
+        sampling_rate: Poisson rate q of units.
+        clips_per_unit: most clips of one unit in one step.
+        max_grad_norm: clipping norm C.
+        noise_multiplier: σ; noise has standard deviation σC on the clipped sum.
+        expected_units: q × declared units: what the noisy sum is divided by.
+    """
+
+    sampling_rate: float
+    clips_per_unit: int
+    max_grad_norm: float
+    noise_multiplier: float
+    expected_units: float
+
+
+def train_privately(
+    model: torch.nn.Module,
+    batch: Batch,
+    units: Units,
+    step: PrivateStep,
+    study: Study,
+    stream: CryptoStream,
+) -> None:
+    """DP-SGD steps, in place: sample units, clip each one's gradient, add noise, step.
+
+    Guarantees:
+        Each step is a Poisson-subsampled Gaussian mechanism over units with sensitivity C and
+        noise σC (Abadi et al., CCS 2016, algorithm 1; by persons as in McMahan et al., ICLR
+        2018). An empty sample takes a step of noise alone.
+    """
+    optimizer = optimizer_of(model, study.training)
+    for _ in range(study.training.local_steps):
+        summed = clipped_gradient(model, batch, units, step, stream)
+        for name, parameter in model.named_parameters():
+            scale = step.noise_multiplier * step.max_grad_norm
+            noise = torch.from_numpy(stream.gaussian(parameter.numel(), scale))
+            noisy = summed[name] + noise.view_as(parameter).to(parameter)
+            parameter.grad = noisy / step.expected_units
+        optimizer.step()
+
+
+def clipped_gradient(
+    model: torch.nn.Module,
+    batch: Batch,
+    units: Units,
+    step: PrivateStep,
+    stream: CryptoStream,
+) -> dict[str, Tensor]:
+    """The sum over sampled units of each one's clipped gradient: one private step's input."""
+    rows_B, unit_B, count = units.sample(stream, step.sampling_rate, step.clips_per_unit)
+    total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    model.train()
+    for first, last in _chunks(unit_B, count):
+        chosen = batch.take(torch.from_numpy(rows_B[first:last]).to(batch.y_BC.device))
+        offset = int(unit_B[first])
+        part = clipped_sum(
+            model,
+            lambda logits, y, weight=chosen.weight_B: loss_per_clip(logits, y) * weight,
+            chosen.x,
+            chosen.present_BM,
+            chosen.y_BC,
+            torch.from_numpy(unit_B[first:last] - offset).to(batch.y_BC.device),
+            int(unit_B[last - 1]) - offset + 1,
+            step.max_grad_norm,
+        )
+        for name, value in part.gradients.items():
+            total[name] += value
+    return total
+
+
+def _chunks(unit_B: NDArray[np.int64], count: int) -> Iterator[tuple[int, int]]:
+    """Runs of whole units, each of at most PHYSICAL_BATCH clips where units allow it."""
+    ends = np.searchsorted(unit_B, np.arange(count), side="right")
+    first = 0
+    for unit, end in enumerate(ends):
+        following = ends[unit + 1] if unit + 1 < count else None
+        if following is None or following - first > PHYSICAL_BATCH:
+            if end > first:
+                yield first, int(end)
+            first = int(end)

@@ -1,0 +1,224 @@
+"""A run through `flwr run`: Flower's own simulation engine, with everything it needs around it.
+
+Flower's SuperLink keeps the environment and the working directory of its first call, searches
+that directory before the app bundle, never stops by itself, and its command line exits 0 when
+the ServerApp failed. So each run here gets a SuperLink of its own: an own FLWR_HOME, an empty
+working directory, a free port, the true status by polling, and an end.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import EnvironmentFault, TacitError
+from simulations.federation import RunConfig
+
+APP = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+_ENVIRONMENT = {
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "OMP_NUM_THREADS": "1",
+    "NO_COLOR": "1",
+}
+_START_TIMEOUT_S = 60.0
+_POLL_S = 1.0
+_CONNECTION = "tacit"
+
+
+class RunFailed(TacitError):
+    """Flower says that the run failed; the ServerApp's own error file says why."""
+
+
+def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], None]) -> None:
+    """Start a SuperLink, run the app on it until it has finished, stop it.
+
+    Args:
+        num_nodes: simulated SuperNodes.
+        run_config: the run's flat configuration; paths in it must be absolute.
+        watch: called while waiting, about once a second.
+
+    Raises:
+        RunFailed: the ServerApp ended with an error.
+        EnvironmentFault: Flower could not be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="tacit-flwr-") as folder:
+        home, empty = Path(folder) / "home", Path(folder) / "empty"
+        home.mkdir()
+        empty.mkdir()
+        port = _free_port()
+        environment = {
+            **os.environ,
+            **_ENVIRONMENT,
+            "FLWR_HOME": str(home),
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        _write_connection(home, port)
+        with _superlink(port, home, empty, environment):
+            flwr = _Flwr(environment, empty)
+            run_id = flwr.start(num_nodes, run_config)
+            try:
+                flwr.wait(run_id, watch)
+            except KeyboardInterrupt:
+                flwr.stop(run_id)
+                raise
+
+
+class _Flwr:
+    """The `flwr` command line, with its JSON output."""
+
+    def __init__(self, environment: Mapping[str, str], cwd: Path) -> None:
+        self._environment = dict(environment)
+        self._cwd = cwd
+
+    def start(self, num_nodes: int, run_config: RunConfig) -> str:
+        """Submit the app; returns the run's id."""
+        given = " ".join(f"{key}={_toml(value)}" for key, value in run_config.items())
+        federation = f"num-supernodes={num_nodes} client-resources-num-cpus=1"
+        answer = self._json(
+            "run", str(APP), _CONNECTION, "-c", given, "--federation-config", federation
+        )
+        if not answer.get("success") or not answer.get("run-id"):
+            raise EnvironmentFault(f"flwr run was refused: {answer.get('error-message', answer)}.")
+        return str(answer["run-id"])
+
+    def wait(self, run_id: str, watch: Callable[[], None]) -> None:
+        """Return when the run has completed; raise when it failed."""
+        while True:
+            status = self._status(run_id)
+            if status == "finished:completed":
+                return
+            if status.startswith("finished"):
+                raise RunFailed(f"The run ended as {status}.\n{self._log(run_id)}")
+            for _ in range(3):
+                watch()
+                time.sleep(_POLL_S)
+
+    def stop(self, run_id: str) -> None:
+        """Ask for the run's end; the SuperLink is stopped anyway."""
+        with contextlib.suppress(subprocess.SubprocessError, EnvironmentFault):
+            self._call("stop", run_id, _CONNECTION)
+
+    def _status(self, run_id: str) -> str:
+        runs = self._json("list", "--run-id", run_id, _CONNECTION).get("runs") or [{}]
+        return str(runs[0].get("status", ""))
+
+    def _log(self, run_id: str) -> str:
+        return "\n".join(self._call("log", run_id, _CONNECTION, "--show").splitlines()[-30:])
+
+    def _json(self, *arguments: str) -> dict[str, Any]:
+        text = self._call(*arguments, "--format", "json")
+        start = text.find("{")
+        try:
+            answer = json.loads(text[start:])
+        except ValueError as error:
+            raise EnvironmentFault(f"flwr {arguments[0]} said: {text.strip()[:500]}") from error
+        return dict(answer)
+
+    def _call(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(BIN / "flwr"), *arguments],
+            env=self._environment,
+            cwd=self._cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.stdout or done.stderr
+
+
+@contextlib.contextmanager
+def _superlink(
+    port: int, home: Path, empty: Path, environment: Mapping[str, str]
+) -> Iterator[None]:
+    """A local SuperLink for the time of the block; whatever it started is stopped with it."""
+    log = home / "superlink.log"
+    command = [str(BIN / "flower-superlink"), "--insecure", "--simulation"]
+    command += ["--isolation", "subprocess", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--database", str(home / "state.db")]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=empty,
+            env=dict(environment),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        _await_port(port, process, log)
+        yield
+    finally:
+        _stop(process, home)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise EnvironmentFault(f"Flower's SuperLink did not start: {' '.join(last)}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.1)
+    raise EnvironmentFault(f"Flower's SuperLink did not open its port in {_START_TIMEOUT_S:g} s.")
+
+
+def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
+    """End the SuperLink's session and every process that carries its FLWR_HOME (Ray's too)."""
+    _signal(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    _signal(process.pid, signal.SIGKILL)
+    process.wait()
+    for pid in _carrying(f"FLWR_HOME={home}"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _carrying(variable: str) -> list[int]:
+    """Processes whose environment holds that variable (Linux; elsewhere none are found)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def _write_connection(home: Path, port: int) -> None:
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "{_CONNECTION}"\n\n'
+        f'[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _toml(value: bool | float | str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
