@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from common.config import Modality, Model, Study
+from common.errors import ConfigError
+from common.models.registry import build, build_for
+
+STUDY = Study(
+    name="registry",
+    classes=("calm", "stressed"),
+    modalities={
+        "features_voice": Modality(options={"dim": 6}),
+        "features_face": Modality(options={"dim": 4}),
+    },
+    model=Model(width=8, hidden=8),
+)
+
+
+def test_build_takes_its_shapes_from_the_study():
+    model = build(STUDY)
+    x = {"features_voice": torch.randn(3, 6), "features_face": torch.randn(3, 4)}
+    assert model(x, torch.ones(3, 2, dtype=torch.bool)).shape == (3, 2)
+    assert model.modalities == ("features_face", "features_voice")
+
+
+def test_a_branch_has_its_modality_in_the_names_of_its_parameters():
+    names = [name for name, _ in build(STUDY).named_parameters()]
+    branches = {name.split(".")[1] for name in names if name.startswith("encoders.")}
+    assert branches == {"features_voice", "features_face"}
+
+
+def test_late_fusion_without_hidden_layers_is_multinomial_regression():
+    study = replace(STUDY, model=Model(hidden=0, fusion="late"))
+    model = build(study)
+    assert sum(p.numel() for p in model.parameters()) == 2 * (6 + 4) + 2 * 2
+    x = {"features_voice": torch.randn(5, 6), "features_face": torch.randn(5, 4)}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            nn.init.normal_(parameter)
+    face, voice = (model.encoders[name].project for name in model.modalities)
+    joined_BF = torch.cat([x["features_face"], x["features_voice"]], dim=1)
+    weight_CF = torch.cat([face.weight, voice.weight], dim=1)
+    expected_BC = joined_BF @ weight_CF.T + face.bias + voice.bias
+    torch.testing.assert_close(model(x, torch.ones(5, 2, dtype=torch.bool)), expected_BC)
+
+
+def test_an_untrained_model_says_all_classes_alike():
+    x = {"features_voice": torch.randn(5, 6), "features_face": torch.randn(5, 4)}
+    for fusion in ("late", "masked_mean", "gated_attention", "transformer"):
+        model = build(replace(STUDY, model=replace(STUDY.model, fusion=fusion)))
+        assert torch.equal(model(x, torch.ones(5, 2, dtype=torch.bool)), torch.zeros(5, 2))
+
+
+def with_encoder(name):
+    return replace(STUDY, modalities={"features_voice": Modality(encoder=name)})
+
+
+@pytest.mark.parametrize(
+    ("study", "shape", "said"),
+    [
+        (replace(STUDY, model=Model(fusion="mean")), (6,), "known are gated_attention, late"),
+        (with_encoder("lstm"), (6,), "known are conv1d, conv2d, linear, mlp"),
+        (with_encoder("conv1d"), (6,), "use linear or mlp"),
+        (with_encoder("mlp"), (5, 6), "use linear or conv1d"),
+        (with_encoder("linear"), (1, 1, 1, 1), "does not read the shape"),
+        (replace(with_encoder("mlp"), model=Model(hidden=0)), (6,), "hidden above 0"),
+        (replace(STUDY, model=Model(width=0)), (6,), "width of at least 1"),
+        (replace(STUDY, model=Model(hidden=1)), (6,), "hidden of 0"),
+        (replace(STUDY, model=Model(hidden=-1)), (6,), "hidden of 0"),
+        (replace(STUDY, model=Model(dropout=1.0)), (6,), "model.dropout"),
+        (replace(STUDY, classes=("calm",)), (6,), "at least 2"),
+        (replace(STUDY, modalities={}), (6,), "at least one"),
+    ],
+)
+def test_what_makes_no_network_is_refused_by_name(study, shape, said):
+    with pytest.raises(ConfigError, match=said):
+        build_for(study, {"features_voice": shape, "features_face": shape})
