@@ -18,7 +18,7 @@ from common.errors import ProtocolError
 VERSION = 1
 STAGES = ("hello", "advertise", "share", "mask", "confirm", "unmask")
 MESSAGE_TYPES = {stage: f"query.{stage}" for stage in STAGES} | {"mask": "train.mask"}
-MAX_BODY_BYTES = 1 << 30
+MAX_BODY_BYTES = (1 << 31) + (1 << 16)
 MAX_TEXT_CHARS = 4096
 
 # Why a site refused, in a word: the reason itself stays in the site's own log.
@@ -29,15 +29,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 _REQUESTS: dict[str, dict[str, type]] = {
     "hello": {"version": int},
-    "advertise": {
-        "task": str,
-        "round": int,
-        "attempt": int,
-        "model_hash": bytes,
-        "cohort": str,
-        "body": bytes,
-    },
-    **{stage: {"body": bytes} for stage in ("share", "mask", "confirm", "unmask")},
+    **{stage: {"body": bytes} for stage in STAGES[1:]},
 }
 _REPLIES: dict[str, dict[str, type]] = {
     "hello": {"version": int, "site": str},

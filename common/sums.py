@@ -1,0 +1,74 @@
+"""Which secret sums a study needs: the layout of each task's vector, from the study alone.
+
+Coordinator and sites build the same policy from the same study and roster; its hash is in
+every signature, so a site never adds up anything else.
+"""
+
+from common.affect import evaluation_lanes, modality_views, view_lanes
+from common.config import Study
+from common.inputs import Shape, input_shapes
+from common.models.registry import build
+from common.parameters import group_of, trainable_names
+from common.secagg.layout import Exact, Layout, Real, Weight
+from common.secagg.roster import Policy, Roster
+
+FIXED_POINT = 1 << 20
+"""Statistics are summed as integers, in units of 2^-20."""
+LARGEST_INPUT = 1 << 10
+"""Inputs are cut to ±2^10 in statistics, so that one clip cannot fill a lane."""
+
+
+def policy_for(study: Study, roster: Roster) -> Policy:
+    """The rules of all sums of a study among these sites."""
+    sites = len(roster)
+    layouts = {"train": train_layout(study, sites), "evaluate": evaluate_layout(study, sites)}
+    if study.normalise == "federated":
+        layouts["statistics"] = statistics_layout(study, sites)
+    secure, privacy = study.secure_aggregation, study.privacy
+    floor = f"{privacy.mode} {privacy.unit} {privacy.target_epsilon!r} {privacy.target_delta!r}"
+    return Policy(roster, layouts, secure.suite, secure.min_sites, secure.update_norm, floor)
+
+
+def train_layout(study: Study, sites: int) -> Layout:
+    """Weighted updates of every trained tensor, and one weight for each group of parameters."""
+    secure, shapes = study.secure_aggregation, trained_shapes(study)
+    reals = tuple(
+        Real(name, shape, secure.update_norm, weight_of(name)) for name, shape in shapes.items()
+    )
+    cap = 1 << (secure.weight_cap - 1).bit_length()
+    names = dict.fromkeys(weight_of(name) for name in shapes)
+    return Layout(sites, reals, tuple(Weight(name, cap) for name in names))
+
+
+def evaluate_layout(study: Study, sites: int) -> Layout:
+    """Exact counts: moments by person, confusion, calibration, and views of modalities."""
+    views = modality_views(tuple(study.modalities))
+    names = (*evaluation_lanes(study.classes), *view_lanes(study.classes, views))
+    return Layout(sites, exacts=tuple(Exact(name) for name in names))
+
+
+def statistics_layout(study: Study, sites: int) -> Layout:
+    """Count, sum and sum of squares of every input feature, in fixed point."""
+    lanes: list[Exact] = []
+    for name, shape in statistics_shapes(study).items():
+        lanes += [Exact(f"count/{name}"), Exact(f"sum/{name}", shape)]
+        lanes += [Exact(f"square/{name}", shape, 1 << 56)]
+    return Layout(sites, exacts=tuple(lanes))
+
+
+def statistics_shapes(study: Study) -> dict[str, Shape]:
+    """The features of each modality that are normalised, over clips and time; not images."""
+    shapes = input_shapes(study).items()
+    return {name: shape[-1:] for name, shape in shapes if len(shape) in (1, 2)}
+
+
+def trained_shapes(study: Study) -> dict[str, Shape]:
+    """Name -> shape of every trained tensor, in the model's order."""
+    model = build(study)
+    names = set(trainable_names(model))
+    return {name: tuple(p.shape) for name, p in model.named_parameters() if name in names}
+
+
+def weight_of(name: str) -> str:
+    """The weight that multiplies a tensor's update: one for each group of parameters."""
+    return f"weight/{group_of(name)}"
