@@ -1,0 +1,308 @@
+"""What the events cost: ε by privacy-loss distributions, with Rényi DP as gate and fallback.
+
+Both are upper bounds under adding or removing one unit, so the smaller one is returned.
+Events are merged by what they cost (`Rate`) before they are composed, so the answer takes
+the same time whatever the number of rounds.
+
+Units: a history may hold events of both units. Seen by a person, a step that samples records
+is a mixture of Gaussians, one for each number of that person's records in the step (needs the
+largest number of records of a person; without it, infinity). Seen by a record, a step that
+samples persons replaces that person's vector by another within the clipping norm.
+
+Source: Koskela et al. 2020 and Doroshenko et al. 2022 (PLD, connecting the dots) and
+Choquette-Choo et al. 2024 (mixtures), all through dp_accounting; Mironov et al. 2019 (RDP).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from itertools import starmap
+
+import numpy as np
+import numpy.typing as npt
+from dp_accounting import NeighboringRelation
+from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.rdp import rdp_privacy_accountant as rdp
+from scipy.special import gammaln, logsumexp
+from scipy.stats import binom
+
+from common.errors import PrivacyError
+from common.privacy.events import (
+    DiscreteGaussianShare,
+    Event,
+    ExactThroughSecureSum,
+    Gaussian,
+    Unit,
+    bounding_multiplier,
+)
+from common.privacy.shares import step_slack
+
+INTERVAL = 1e-3
+"""Width of a cell of the privacy-loss distributions."""
+LARGEST_PLD_EPSILON = 300.0
+"""Beyond this ε by Rényi DP the answer is that one: the exact figure tells nobody anything."""
+SMALLEST_PLD_DELTA = 1e-11
+"""Below this δ the rounding of the convolutions shows; the answer is the one by Rényi DP."""
+ORDERS = (*range(2, 65), 80, 128, 256, 512, 1024)
+"""Whole orders only: the series for fractional ones does not always converge."""
+
+
+@dataclass(frozen=True, order=True)
+class Rate:
+    """The cost of one step: steps of equal rate are composed at once.
+
+    Args:
+        how: "poisson" (a unit joins with probability q), "mixture" (each of a person's
+            `group` records does), "replace" (one unit's vector is replaced by another's).
+        sampling_rate: q.
+        noise_multiplier: σ.
+        group: largest number of records of a person, for a mixture; else 1.
+    """
+
+    how: str
+    sampling_rate: float
+    noise_multiplier: float
+    group: int = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A merged history: how many steps at which rate, and the slack to take off δ.
+
+    Args:
+        steps: pairs of rate and number of steps, sorted by rate.
+        slack: bound on the total variation that the rates leave out, over all steps.
+        is_unbounded: nothing bounds the loss: σ = 0, or an unknown number of records.
+    """
+
+    steps: tuple[tuple[Rate, int], ...]
+    slack: float = 0.0
+    is_unbounded: bool = False
+
+
+def merge(
+    events: Iterable[Event], unit: Unit = "person", records_per_person: int | None = None
+) -> Cost:
+    """Merge events by equal rate, as one unit sees them.
+
+    Args:
+        events: what happened, in any order.
+        unit: whose privacy is asked for.
+        records_per_person: most records of one person at the site, where events of the unit
+            "record" are to be seen by a person.
+    """
+    steps: Counter[Rate] = Counter()
+    slack = 0.0
+    for event in events:
+        if isinstance(event, ExactThroughSecureSum) or event.steps == 0:
+            continue
+        steps[_rate(event, unit, records_per_person)] += event.steps
+        slack += event.steps * _slack(event)
+    is_unbounded = any(rate.noise_multiplier == 0 for rate in steps)
+    return Cost(_simplified(steps), slack, is_unbounded)
+
+
+def epsilon(
+    events: Iterable[Event],
+    delta: float,
+    unit: Unit = "person",
+    records_per_person: int | None = None,
+) -> float:
+    """Return the authoritative ε at `delta` of everything that happened.
+
+    Args:
+        events: what happened, in any order.
+        delta: δ, above 0 and below 1.
+        unit: whose privacy is asked for.
+        records_per_person: see `merge`.
+
+    Raises:
+        PrivacyError: δ is out of range.
+
+    Guarantees: never below the true ε; 0 for an empty history; infinity where σ is 0.
+    """
+    return epsilon_of(merge(events, unit, records_per_person), delta)
+
+
+def epsilon_of(cost: Cost, delta: float) -> float:
+    """Return the authoritative ε at `delta` of a merged history; see `epsilon`."""
+    by_rdp = rdp_epsilon_of(cost, delta)
+    if by_rdp == 0 or delta < SMALLEST_PLD_DELTA or _is_too_large(cost, by_rdp):
+        return by_rdp
+    distribution = _composed(cost.steps)
+    return min(by_rdp, _less_slack(distribution.get_epsilon_for_delta, cost.slack, delta))
+
+
+def rdp_epsilon(
+    events: Iterable[Event],
+    delta: float,
+    unit: Unit = "person",
+    records_per_person: int | None = None,
+) -> float:
+    """Return ε by Rényi DP: a fast upper bound, some per cent above `epsilon`."""
+    return rdp_epsilon_of(merge(events, unit, records_per_person), delta)
+
+
+def rdp_epsilon_of(cost: Cost, delta: float) -> float:
+    """Return ε by Rényi DP of a merged history; see `rdp_epsilon`."""
+    if not 0 < delta < 1:
+        raise PrivacyError(f"δ: expected a number above 0 and below 1, found {delta}")
+    if cost.is_unbounded:
+        return math.inf
+    if not cost.steps:
+        return 0.0
+    total = np.sum([steps * _rdp_of_one_step(rate) for rate, steps in cost.steps], axis=0)
+    return _less_slack(
+        lambda at: float(rdp.compute_epsilon(ORDERS, total, at)[0]), cost.slack, delta
+    )
+
+
+def delta_of(cost: Cost, epsilon: float) -> float:
+    """Return δ at `epsilon` of a merged history: a point of its trade-off curve."""
+    if cost.is_unbounded:
+        return 1.0
+    if not cost.steps:
+        return 0.0
+    exact = float(_composed(cost.steps).get_delta_for_epsilon(epsilon))
+    return min(1.0, exact + (1 + math.exp(min(epsilon, 700.0))) * cost.slack)
+
+
+def _rate(event: Event, unit: Unit, records_per_person: int | None) -> Rate:
+    """Return what one step of the event costs a unit."""
+    if isinstance(event, ExactThroughSecureSum):
+        raise PrivacyError("an exact release has no rate")
+    sampling_rate = 1.0 if isinstance(event, Gaussian) else event.sampling_rate
+    noise_multiplier = bounding_multiplier(event)
+    if event.unit == unit:
+        return Rate("poisson", sampling_rate, noise_multiplier)
+    if unit == "record":
+        return Rate("replace", sampling_rate, noise_multiplier)
+    if records_per_person is None:
+        return Rate("mixture", sampling_rate, 0.0)
+    return Rate("mixture", sampling_rate, noise_multiplier, records_per_person)
+
+
+def _simplified(steps: Counter[Rate]) -> tuple[tuple[Rate, int], ...]:
+    """Compose everything that is not sampled into one Gaussian, in closed form."""
+    kept: Counter[Rate] = Counter()
+    precision = 0.0
+    for rate, count in steps.items():
+        if rate.noise_multiplier == 0 or rate.sampling_rate < 1:
+            kept[rate] = count
+        else:
+            stretch = 2 if rate.how == "replace" else rate.group
+            precision += count * (stretch / rate.noise_multiplier) ** 2
+    if precision:
+        kept[Rate("poisson", 1.0, 1 / math.sqrt(precision))] += 1
+    return tuple(sorted(kept.items()))
+
+
+def _slack(event: Event) -> float:
+    if isinstance(event, DiscreteGaussianShare):
+        return step_slack(event.parameters, event.honest)
+    return 0.0
+
+
+def _is_too_large(cost: Cost, by_rdp: float) -> bool:
+    """Tell whether the distributions would span more cells than an answer is worth."""
+    if by_rdp <= LARGEST_PLD_EPSILON or cost.is_unbounded:
+        return cost.is_unbounded
+    mixtures = [(rate, steps) for rate, steps in cost.steps if rate.how == "mixture"]
+    return (
+        len(mixtures) < len(cost.steps) or sum(starmap(_mean_loss, mixtures)) > LARGEST_PLD_EPSILON
+    )
+
+
+def _mean_loss(rate: Rate, steps: int) -> float:
+    """Estimate the mean privacy loss of a mixture: E[S²] / 2σ² for S records in a step."""
+    mean = rate.group * rate.sampling_rate
+    return steps * (mean**2 + mean * (1 - rate.sampling_rate)) / (2 * rate.noise_multiplier**2)
+
+
+def _less_slack(at_delta: Callable[[float], float], slack: float, delta: float) -> float:
+    """Return an ε that holds at `delta` for everything within total variation `slack`.
+
+    If M is (ε, δ') private and M' is within τ of M on every input, M' is
+    (ε, δ' + (1 + e^ε) τ) private.
+    """
+    if slack == 0:
+        return float(at_delta(delta))
+    limit = float(at_delta(delta)) + 1e-6
+    for _ in range(40):
+        rest = delta - (1 + math.exp(min(limit, 700.0))) * slack
+        if rest <= 0:
+            return math.inf
+        found = float(at_delta(rest))
+        if found <= limit:
+            return found
+        limit = found + (found - limit)
+    return math.inf
+
+
+@lru_cache(maxsize=256)
+def _rdp_of_one_step(rate: Rate) -> npt.NDArray[np.float64]:
+    """Return the Rényi divergence of one step at ORDERS, rounded up.
+
+    A step that replaces a vector: by joint convexity at most that of a Gaussian of twice
+    the sensitivity, applied with probability q. A mixture: at most that of a step in which,
+    with the probability that any record joins, all of them do.
+    """
+    orders = np.array(ORDERS)
+    q, sigma = rate.sampling_rate, rate.noise_multiplier
+    if rate.how == "replace":
+        exponent = orders * (orders - 1) * 2 / sigma**2
+        divergence = np.logaddexp(np.log1p(-q), np.log(q) + exponent) / (orders - 1)
+    elif q == 1:
+        divergence = orders * rate.group**2 / (2 * sigma**2)
+    else:
+        joins = -math.expm1(rate.group * math.log1p(-q))
+        divergence = _log_moments(joins, sigma / rate.group) / (orders - 1)
+    rounded: npt.NDArray[np.float64] = divergence * (1 + 1e-9) + 1e-12 / (orders - 1)
+    return rounded
+
+
+def _log_moments(q: float, sigma: float) -> npt.NDArray[np.float64]:
+    """Return log E[(P/Q)^α] at ORDERS for the Poisson-sampled Gaussian.
+
+    Source: Mironov, Talwar, Zhang 2019, equation for whole α (section 3.3).
+    """
+    k = np.arange(max(ORDERS) + 1)
+    order = np.array(ORDERS)[:, None]
+    log_choose = gammaln(order + 1) - gammaln(k + 1) - gammaln(np.maximum(order - k, 0) + 1)
+    terms = (
+        log_choose + (order - k) * math.log1p(-q) + k * math.log(q) + k * (k - 1) / (2 * sigma**2)
+    )
+    moments: npt.NDArray[np.float64] = logsumexp(np.where(k <= order, terms, -np.inf), axis=1)
+    return np.maximum(moments, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _one_step(rate: Rate) -> pld.PrivacyLossDistribution:
+    if rate.how == "mixture":
+        joining = np.arange(rate.group + 1)
+        chances = binom.pmf(joining, rate.group, rate.sampling_rate)
+        return pld.from_mixture_gaussian_mechanism(
+            rate.noise_multiplier,
+            joining.astype(float),
+            chances / chances.sum(),
+            value_discretization_interval=INTERVAL,
+        )
+    replaced = NeighboringRelation.REPLACE_ONE
+    added = NeighboringRelation.ADD_OR_REMOVE_ONE
+    return pld.from_gaussian_mechanism(
+        rate.noise_multiplier,
+        value_discretization_interval=INTERVAL,
+        sampling_prob=rate.sampling_rate,
+        neighboring_relation=replaced if rate.how == "replace" else added,
+    )
+
+
+@lru_cache(maxsize=64)
+def _self_composed(rate: Rate, steps: int) -> pld.PrivacyLossDistribution:
+    return _one_step(rate).self_compose(steps) if steps > 1 else _one_step(rate)
+
+
+def _composed(steps: tuple[tuple[Rate, int], ...]) -> pld.PrivacyLossDistribution:
+    return reduce(lambda left, right: left.compose(right), starmap(_self_composed, steps))

@@ -1,0 +1,145 @@
+"""One forward, one backward to the layers' outputs: what each layer needs for its gradient.
+
+Weight gradients are never formed on the way: autograd is asked for the gradients of the
+layers' outputs only. Every trainable parameter must belong to a layer with a rule, and must
+be used through that layer's forward: both are checked, the second on the graph itself.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import PrivacyError
+from common.privacy.layer_rules import RULES, Call, LayerGradient, Units
+
+
+@dataclass
+class Capture:
+    """What passed through one layer in one forward: an input and an output for each call."""
+
+    layer: nn.Module
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    versions: list[tuple[int, int]] = field(default_factory=list)
+
+    def __call__(self, _layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep a call's input and output (a forward hook)."""
+        self.inputs.append(inputs[0])
+        self.outputs.append(output)
+        self.versions.append((inputs[0]._version, output._version))
+
+
+def layer_gradients(
+    model: nn.Module, loss: Callable[[], Tensor], units: Units
+) -> dict[str, LayerGradient]:
+    """Run the model once and return, by layer name, the units' gradients in their short form.
+
+    Args:
+        model: every trainable parameter of which belongs to a layer in RULES.
+        loss: runs the model and returns the sum over rows of the weighted loss.
+        units: which rows belong together.
+
+    Raises:
+        PrivacyError: a layer has no rule, or is used in a way that the rules cannot see.
+    """
+    layers = trainable_layers(model)
+    with torch.enable_grad(), _captured(layers) as captures:
+        total = loss()
+    _check_uses(total, layers, captures)
+    outputs = [output for capture in captures.values() for output in capture.outputs]
+    backprops = iter(torch.autograd.grad(total, outputs, allow_unused=True))
+    found = {}
+    for name, capture in captures.items():
+        calls = [
+            Call(inputs.detach(), backprop.detach())
+            for inputs, backprop in zip(capture.inputs, _take(backprops, capture), strict=True)
+            if backprop is not None
+        ]
+        if calls:
+            found[name] = RULES[type(capture.layer)](capture.layer, calls, units)
+    return found
+
+
+def trainable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that own trainable parameters, by name.
+
+    Raises:
+        PrivacyError: one of them has no rule, holds a buffer, or shares a parameter.
+    """
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if any(p.requires_grad for p in layer.parameters(recurse=False))
+    }
+    owners: dict[int, str] = {}
+    for name, layer in layers.items():
+        _check_rule(name or type(model).__name__, layer)
+        for parameter in layer.parameters(recurse=False):
+            owner = owners.setdefault(id(parameter), name)
+            if owner != name:
+                raise PrivacyError(f"clipping: {owner} and {name} share a parameter; untie them")
+    return layers
+
+
+def _check_rule(name: str, layer: nn.Module) -> None:
+    if type(layer) not in RULES:
+        known = ", ".join(sorted(rule.__name__ for rule in RULES))
+        raise PrivacyError(
+            f"clipping: layer {name!r} ({type(layer).__name__}) has no rule for its gradient; "
+            f"build it from {known}"
+        )
+    if next(layer.buffers(recurse=False), None) is not None:
+        raise PrivacyError(f"clipping: layer {name!r} keeps buffers, which would not be private")
+
+
+@contextmanager
+def _captured(layers: dict[str, nn.Module]) -> Iterator[dict[str, Capture]]:
+    captures = {name: Capture(layer) for name, layer in layers.items()}
+    handles = [layer.register_forward_hook(captures[name]) for name, layer in layers.items()]
+    try:
+        yield captures
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _take(backprops: Iterator[Tensor | None], capture: Capture) -> list[Tensor | None]:
+    return [next(backprops) for _ in capture.outputs]
+
+
+def _check_uses(total: Tensor, layers: dict[str, nn.Module], captures: dict[str, Capture]) -> None:
+    """Refuse what forward hooks miss: a parameter used outside its layer, a change in place."""
+    uses = _parameter_uses(total)
+    for name, layer in layers.items():
+        capture = captures[name]
+        for tensors, which in ((capture.inputs, 0), (capture.outputs, 1)):
+            if any(t._version != v[which] for t, v in zip(tensors, capture.versions, strict=True)):
+                raise PrivacyError(f"clipping: an input or output of {name!r} is changed in place")
+        for own, parameter in layer.named_parameters(recurse=False):
+            if uses[id(parameter)] > len(capture.outputs):
+                raise PrivacyError(
+                    f"clipping: {name}.{own} is used outside the layer's own forward; "
+                    "its gradient there would escape clipping"
+                )
+
+
+def _parameter_uses(total: Tensor) -> Counter[int]:
+    """Count, by id of the parameter, the edges that lead to it in the graph of `total`."""
+    uses: Counter[int] = Counter()
+    seen, waiting = set(), [total.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for following, _ in node.next_functions:
+            variable = getattr(following, "variable", None)
+            if variable is None:
+                waiting.append(following)
+            else:
+                uses[id(variable)] += 1
+    return uses
