@@ -18,7 +18,7 @@ Options = Mapping[str, Any]
 
 KINDS = ("audio", "features", "image", "physio", "text", "video")
 IMAGE_SIDE = 32
-SPEECH_DIM = 512
+SPEECH_DIM = 432
 PHYSIO_DIM = 64
 
 

@@ -6,11 +6,13 @@ day, order or the length of a clip.
 """
 
 from client.data.features.base import FrontEnd
+from client.data.features.speech import SPEECH_FUNCTIONALS
 from client.data.features.text import TEXT_HASH
 from client.data.features.vector import VECTOR
 from common.errors import ConfigError
 
 FRONT_ENDS: dict[str, FrontEnd] = {
+    "speech_functionals": SPEECH_FUNCTIONALS,
     "text_hash": TEXT_HASH,
     "vector": VECTOR,
 }

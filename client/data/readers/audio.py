@@ -1,0 +1,100 @@
+"""Sound as mono float64 at 16 kHz: WAV, FLAC, OGG and MP3, and the sound of video files."""
+
+from collections.abc import Sequence
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+from scipy.signal import resample_poly
+
+from client.data.readers.files import check_size
+from client.data.readers.media import VIDEO_SUFFIXES, decode_sound
+from common.errors import DataError
+
+RATE_HZ = 16_000
+MAX_AUDIO_BYTES = 4 << 30
+MAX_SAMPLES = 1 << 27
+BLOCK_SAMPLES = 1 << 20
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 2_000, 400_000
+Signal = npt.NDArray[np.float64]
+
+
+def audio_files(source: object) -> Sequence[Path]:
+    """Return the file that an audio cell names.
+
+    Raises:
+        DataError: when it is no regular file of a size that is read.
+    """
+    path = Path(str(source))
+    check_size(path, MAX_AUDIO_BYTES)
+    return (path,)
+
+
+def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> Signal:
+    """Return a window of a recording, mono at 16 kHz.
+
+    Raises:
+        DataError: when it cannot be decoded, is truncated, or the window holds no sound.
+    """
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        signal, rate_hz = decode_sound(path, start_s, end_s, MAX_SAMPLES)
+    else:
+        signal, rate_hz = _decode(path, start_s, end_s)
+    if not len(signal):
+        raise DataError(f"{path.name}: no sound between {start_s:g} s and {_end(end_s)}")
+    return _resampled(np.nan_to_num(signal), rate_hz)
+
+
+def _decode(path: Path, start_s: float, end_s: float | None) -> tuple[Signal, int]:
+    try:
+        with sf.SoundFile(path) as file:
+            rate_hz = int(file.samplerate)
+            _check_rate(path, rate_hz)
+            first = min(round(start_s * rate_hz), file.frames)
+            last = file.frames if end_s is None else min(round(end_s * rate_hz), file.frames)
+            if last - first > MAX_SAMPLES:
+                raise DataError(
+                    f"{path.name}: the clip lasts {(last - first) / rate_hz:,.0f} s, more than is "
+                    "read at once; cut it with start_s and end_s"
+                )
+            file.seek(first)
+            signal = _mono(file, last - first)
+    except (sf.SoundFileError, OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path.name}: not a readable sound file: {str(error)[-120:]}") from None
+    if len(signal) < last - first:
+        raise DataError(
+            f"{path.name}: truncated: {last - first} samples announced, {len(signal)} found"
+        )
+    return signal, rate_hz
+
+
+def _mono(file: sf.SoundFile, count: int) -> Signal:
+    blocks = []
+    while count > 0:
+        block = file.read(min(count, BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block.mean(axis=1, dtype=np.float64))
+        count -= len(block)
+    return np.concatenate(blocks) if blocks else np.zeros(0)
+
+
+def _check_rate(path: Path, rate_hz: int) -> None:
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise DataError(
+            f"{path.name}: expected a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, "
+            f"found {rate_hz}"
+        )
+
+
+def _resampled(signal: Signal, rate_hz: int) -> Signal:
+    if rate_hz == RATE_HZ:
+        return signal
+    common = gcd(rate_hz, RATE_HZ)
+    return np.asarray(resample_poly(signal, RATE_HZ // common, rate_hz // common))
+
+
+def _end(end_s: float | None) -> str:
+    return "the end" if end_s is None else f"{end_s:g} s"
