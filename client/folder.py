@@ -44,6 +44,11 @@ class SiteFolder:
         return self.root / "ledger.sqlite"
 
     @property
+    def locks(self) -> Path:
+        """What the site remembers of its secure sums."""
+        return self.root / "locks.log"
+
+    @property
     def manifest(self) -> Path:
         """The table of the site's recordings."""
         return self.root / self.policy.manifest

@@ -6,12 +6,15 @@ replay. Both must survive a restart, so each line is on disk before the call ret
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from common.errors import EnvironmentFault
+
+_BEGIN = re.compile(r"begin (\d+) (\d+) (.*)")
 
 
 class FileLocks:
@@ -49,7 +52,6 @@ class FileLocks:
     def begin(self, series: str, round_: int, attempt: int) -> None:
         """Record (round, attempt) as the newest of the series."""
         with self._open() as file:
-            file.seek(0, os.SEEK_END)
             _append(file, f"begin {round_} {attempt} {series}\n")
 
     @contextmanager
@@ -64,6 +66,10 @@ class FileLocks:
 
 
 def _append(file: IO[str], line: str) -> None:
+    """Write a line; one that a crash left unfinished is ended first, so it spoils no other."""
+    size = file.seek(0, os.SEEK_END)
+    if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        file.write("\n")
     file.write(line)
     file.flush()
     os.fsync(file.fileno())
@@ -72,9 +78,7 @@ def _append(file: IO[str], line: str) -> None:
 def _newest(file: IO[str], series: str) -> tuple[int, int]:
     newest = (-1, -1)
     for line in file:
-        kind, _, rest = line.rstrip("\n").partition(" ")
-        if kind == "begin":
-            round_, attempt, name = rest.split(" ", 2)
-            if name == series:
-                newest = max(newest, (int(round_), int(attempt)))
+        match = _BEGIN.fullmatch(line.rstrip("\n"))
+        if match and match[3] == series:
+            newest = max(newest, (int(match[1]), int(match[2])))
     return newest

@@ -13,7 +13,7 @@ from client.data.arrays import SiteData
 from common.config import Study, Training
 from common.errors import ConfigError
 from common.privacy.clipping import clipped_sum
-from common.privacy.mechanism import CryptoStream
+from common.privacy.mechanism import CryptoStream, add_noise
 
 PHYSICAL_BATCH = 512
 
@@ -172,7 +172,7 @@ class Units:
 def _some(stream: CryptoStream, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     if len(rows) <= most:
         return rows
-    return rows[np.argsort(stream.uniform(len(rows)))[:most]]
+    return rows[stream.choose(len(rows), most)]
 
 
 @dataclass(frozen=True)
@@ -212,11 +212,14 @@ def train_privately(
     optimizer = optimizer_of(model, study.training)
     for _ in range(study.training.local_steps):
         summed = clipped_gradient(model, batch, units, step, stream)
+        noisy = add_noise(
+            stream,
+            summed,
+            noise_multiplier=step.noise_multiplier,
+            max_grad_norm=step.max_grad_norm,
+        )
         for name, parameter in model.named_parameters():
-            scale = step.noise_multiplier * step.max_grad_norm
-            noise = torch.from_numpy(stream.gaussian(parameter.numel(), scale))
-            noisy = summed[name] + noise.view_as(parameter).to(parameter)
-            parameter.grad = noisy / step.expected_units
+            parameter.grad = noisy[name] / step.expected_units
         optimizer.step()
 
 
@@ -236,10 +239,10 @@ def clipped_gradient(
         offset = int(unit_B[first])
         part = clipped_sum(
             model,
-            lambda logits, y, weight=chosen.weight_B: loss_per_clip(logits, y) * weight,
+            loss_per_clip,
             chosen.x,
             chosen.present_BM,
-            chosen.y_BC,
+            chosen.y_BC * chosen.weight_B[:, None],
             torch.from_numpy(unit_B[first:last] - offset).to(batch.y_BC.device),
             int(unit_B[last - 1]) - offset + 1,
             step.max_grad_norm,

@@ -178,6 +178,7 @@ class SitePolicy:
         min_sites: fewest sites in any sum that this site joins.
         min_persons: fewest persons behind any exact number that this site helps to release.
         max_rounds: most training rounds of one run.
+        fold_offset: the fold of this site's first person, so that folds are even over sites.
         reproducible_seed: simulations only: noise and sampling come from this seed, so a run can
             be repeated and gives NO protection. null draws them from the operating system.
     """
@@ -194,4 +195,5 @@ class SitePolicy:
     min_sites: int = 3
     min_persons: int = 3
     max_rounds: int = 1000
+    fold_offset: int = 0
     reproducible_seed: int | None = None

@@ -1,0 +1,132 @@
+"""The site's side of Flower: each message is one stage, answered by `client.steps`.
+
+A handler never raises: an exception's text would travel to the coordinator. The reason of a
+refusal stays in the site's log; the reply says it in one word.
+"""
+
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client import egress, state
+from client.folder import SiteFolder, open_site
+from client.session import Session, session
+from client.steps import answer
+from common.errors import (
+    BudgetSpent,
+    ConfigError,
+    DataError,
+    LedgerError,
+    OutOfOrder,
+    PolicyRefused,
+    PrivacyError,
+    ProtocolError,
+    TacitError,
+)
+from common.keys import read_roster
+from common.settings import overrides_from_run_config
+from common.wire import Reply, decode_request, encode_reply
+
+app = ClientApp()
+
+_WORDS: tuple[tuple[type[TacitError], str], ...] = (
+    (PolicyRefused, "policy"),
+    (BudgetSpent, "budget"),
+    (LedgerError, "ledger"),
+    (PrivacyError, "protocol"),
+    (OutOfOrder, "order"),
+    (ProtocolError, "protocol"),
+    (DataError, "data"),
+    (ConfigError, "config"),
+)
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Say who this site is."""
+    return _respond("hello", message, context)
+
+
+@app.query("advertise")
+def advertise(message: Message, context: Context) -> Message:
+    """Agree to take part, with fresh keys."""
+    return _respond("advertise", message, context)
+
+
+@app.query("share")
+def share(message: Message, context: Context) -> Message:
+    """Deal shares of this round's secrets to the other sites."""
+    return _respond("share", message, context)
+
+
+@app.train("mask")
+def mask(message: Message, context: Context) -> Message:
+    """Train, evaluate or count, and send the masked vector."""
+    return _respond("mask", message, context)
+
+
+@app.query("confirm")
+def confirm(message: Message, context: Context) -> Message:
+    """Sign the list of contributions that arrived."""
+    return _respond("confirm", message, context)
+
+
+@app.query("unmask")
+def unmask(message: Message, context: Context) -> Message:
+    """Send the shares that take the masks off the sum."""
+    return _respond("unmask", message, context)
+
+
+def _respond(stage: str, message: Message, context: Context) -> Message:
+    reply = _reply(stage, message, context)
+    return Message(encode_reply(reply), reply_to=message)
+
+
+def _reply(stage: str, message: Message, context: Context) -> Reply:
+    site: SiteFolder | None = None
+    try:
+        site = open_site(site_root(context))
+        request = decode_request(stage, message.content)
+        current = _session(site, context)
+        after, reply = answer(request, current, state.load(context))
+        egress.check(stage, reply, current)
+        state.store(context, after)
+    except Exception as error:
+        return _refuse(stage, site, error)
+    return reply
+
+
+def _session(site: SiteFolder, context: Context) -> Session:
+    overrides = overrides_from_run_config(context.run_config)
+    return session(site.root, str(context.run_config.get("study", "")), overrides)
+
+
+def _refuse(stage: str, site: SiteFolder | None, error: Exception) -> Reply:
+    """Log the reason at the site; answer in one word."""
+    word = next((word for kind, word in _WORDS if isinstance(error, kind)), "fault")
+    if site is not None:
+        site.log("refused", stage=stage, word=word, error=type(error).__name__, reason=str(error))
+    return Reply(refused=word)
+
+
+def site_root(context: Context) -> Path:
+    """The folder of the site that this node is.
+
+    In a deployment the node's own configuration names it; in a simulation the node's number
+    picks one of the throw-away sites.
+
+    Raises:
+        ConfigError: neither is given.
+    """
+    own = context.node_config.get("site-dir")
+    if own:
+        return Path(str(own))
+    number = context.node_config.get("partition-id")
+    if number is None:
+        raise ConfigError("This node has no site folder: start it with node-config site-dir=…")
+    root = Path(str(context.run_config["federation"]))
+    names = tuple(read_roster(root / "roster.json"))
+    if int(number) >= len(names):
+        raise ConfigError(f"There are more nodes than the {len(names)} sites of the federation.")
+    return root / "sites" / names[int(number)]

@@ -1,0 +1,132 @@
+"""Throw-away sites for a simulation: a folder, keys, policy and ledger for each."""
+
+import os
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from client.data.manifest import read_manifest
+from client.split import folds_of
+from common.config import SitePolicy, Study
+from common.errors import ConfigError
+from common.keys import new_identity, write_identity, write_roster
+from common.settings import to_yaml
+
+ROSTER = "roster.json"
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A prepared federation.
+
+    Args:
+        root: holds roster.json and one folder a site under sites/.
+        sites: the sites' names, in the order of their node numbers.
+    """
+
+    root: Path
+    sites: tuple[str, ...]
+
+
+def prepare_federation(
+    study: Study, data: Path, root: Path, reproducible_seed: int | None = None
+) -> Federation:
+    """Make one throw-away site for each folder of recordings.
+
+    Args:
+        study: what the sites shall allow.
+        data: holds sites/NAME/manifest.csv (or .parquet) for each site.
+        root: where the federation is written; must not hold one already.
+        reproducible_seed: draws noise from a seed, so that a run can be repeated; such a run
+            protects nobody. None draws it from the operating system.
+
+    Raises:
+        ConfigError: there are no manifests, too few sites, or a federation is there already.
+    """
+    manifests = find_manifests(data)
+    if (root / ROSTER).exists():
+        raise ConfigError(f"{root} already holds a federation; choose another folder.")
+    fewest = study.secure_aggregation.min_sites
+    if len(manifests) < fewest:
+        raise ConfigError(f"{data} has {len(manifests)} sites; the study needs {fewest} or more.")
+    identities = {name: new_identity(name) for name in manifests}
+    root.mkdir(parents=True, exist_ok=True)
+    offset = 0
+    for name, manifest in manifests.items():
+        folder = root / "sites" / name
+        folder.mkdir(parents=True, mode=0o700)
+        write_identity(folder / "identity.key", identities[name])
+        write_roster(folder / ROSTER, {n: i.public_key for n, i in identities.items()})
+        persons = training_persons(study, manifest, offset)
+        policy = _policy(study, name, manifest, offset, reproducible_seed)
+        policy = replace(policy, declared_persons=max(1, persons[0]))
+        (folder / "policy.yaml").write_text(to_yaml(policy))
+        offset += persons[1]
+    write_roster(root / ROSTER, {n: i.public_key for n, i in identities.items()})
+    return Federation(root, tuple(manifests))
+
+
+def find_manifests(data: Path) -> dict[str, Path]:
+    """Site name -> manifest, sorted by name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = {
+        path.parent.name: path.resolve()
+        for pattern in ("manifest.parquet", "manifest.csv")
+        for path in sorted(data.glob(f"sites/*/{pattern}"))
+    }
+    if not found:
+        raise ConfigError(
+            f"{data} holds no recordings: expected {data}/sites/NAME/manifest.csv for each site. "
+            "`tacit corpus` writes a synthetic corpus, `tacit data import` brings in a real one."
+        )
+    return dict(sorted(found.items()))
+
+
+def training_persons(study: Study, manifest: Path, offset: int) -> tuple[int, int]:
+    """How many persons train at a site, and how many there are."""
+    table = read_manifest(
+        manifest, study.classes, study.purpose, date.today(), modalities=tuple(study.modalities)
+    )
+    persons = tuple(sorted({row.person_id for row in table.rows}))
+    if study.split.folds:
+        fold_P = folds_of(persons, study.split.folds, offset)
+        return int(np.sum(fold_P != study.split.fold)), len(persons)
+    training = {row.person_id for row in table.rows if row.split in ("train", "")}
+    return len(training), len(persons)
+
+
+def _policy(
+    study: Study, name: str, manifest: Path, offset: int, reproducible_seed: int | None
+) -> SitePolicy:
+    """A policy that allows just this study."""
+    privacy = study.privacy
+    return SitePolicy(
+        site=name,
+        manifest=str(manifest),
+        cache=str(manifest.parent / ".features"),
+        purposes=(study.purpose,),
+        modalities=tuple(sorted(study.modalities)),
+        max_epsilon=privacy.target_epsilon if privacy.mode != "none" else 0.0,
+        delta=privacy.target_delta,
+        allow_without_privacy=privacy.mode == "none",
+        min_sites=study.secure_aggregation.min_sites,
+        min_persons=1,
+        max_rounds=study.training.num_server_rounds,
+        fold_offset=offset,
+        reproducible_seed=reproducible_seed,
+    )
+
+
+def site_folder(root: Path, sites: tuple[str, ...], node: int) -> Path:
+    """The folder of the site that a simulated node plays."""
+    return root / "sites" / sites[node]
+
+
+def is_prepared(root: Path) -> bool:
+    """Whether a folder holds a prepared federation."""
+    return (root / ROSTER).is_file() and os.access(root, os.R_OK)

@@ -1,0 +1,60 @@
+"""The command `tacit`: mounts the command groups of the folders, and says errors in a sentence."""
+
+import errno
+import sys
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from client.commands import app as client_commands
+from common.errors import ExitCode, TacitError
+from server.commands import app as server_commands
+from simulations.commands import app as simulation_commands
+
+app = typer.Typer(
+    name="tacit",
+    help="Federated, privacy-preserving affective learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for group in (simulation_commands, client_commands, server_commands):
+    app.registered_commands += group.registered_commands
+    app.registered_groups += group.registered_groups
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main() -> None:
+    """Run the command line; every error ends in one sentence and a true exit code."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except KeyboardInterrupt:
+        _end("Stopped.", ExitCode.INTERRUPTED, debug)
+    except TacitError as error:
+        _end(str(error), error.exit_code, debug)
+    except OSError as error:
+        full = "The disk is full; " if error.errno in _FULL else ""
+        where = f" ({error.filename})" if error.filename else ""
+        _end(f"{full}{error.strerror or error}{where}.", ExitCode.FAILED, debug)
+    except Exception as error:
+        _end(
+            f"This is a fault of Tacit itself: {type(error).__name__}: {error}. "
+            "The same command with --debug shows where it happened.",
+            ExitCode.FAILED,
+            debug,
+        )
+
+
+def _end(text: str, code: ExitCode, debug: bool) -> NoReturn:
+    if debug:
+        raise  # noqa: PLE0704 - called while an error is being handled
+    Console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
