@@ -1,0 +1,206 @@
+"""One canonical binary form for messages, states and whatever is hashed.
+
+Every value has exactly one encoding: integers are big-endian and of fixed width, bytes
+and texts carry their length, lists their count. A length is compared with its bound and
+with the bytes that are really there before anything is allocated.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
+
+from common.errors import ProtocolError
+
+T = TypeVar("T")
+
+Piece = bytes | memoryview
+
+MOST_SITES = 16_384
+MOST_NAME_BYTES = 64
+
+
+class Reader:
+    """A cursor over received bytes that never reads past their end."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.data = memoryview(data).cast("B")
+        self.at = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes have not been read."""
+        return len(self.data) - self.at
+
+    def take(self, size: int) -> memoryview:
+        """Return the next `size` bytes, without copying them."""
+        if size > self.left:
+            raise ProtocolError(f"{size} bytes were announced, {self.left} are left")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int) -> int:
+        """Return the next big-endian unsigned integer of `size` bytes."""
+        return int.from_bytes(self.take(size), "big")
+
+
+@dataclass(frozen=True)
+class Codec(Generic[T]):
+    """How one kind of value is written and read.
+
+    Args:
+        write: appends the encoding to a list of pieces.
+        read: reads one value; raises ProtocolError for anything but its one encoding.
+        least: fewest bytes that a value takes; bounds the count of a list.
+    """
+
+    write: Callable[[T, list[Piece]], None]
+    read: Callable[[Reader], T]
+    least: int
+
+    def dump(self, value: T) -> bytes:
+        """Return the encoding of `value`."""
+        return b"".join(self.pieces(value))
+
+    def pieces(self, value: T) -> list[Piece]:
+        """Return the encoding of `value` as pieces that are yet to be joined."""
+        out: list[Piece] = []
+        self.write(value, out)
+        return out
+
+    def load(self, data: bytes | memoryview) -> T:
+        """Return the value that `data` encodes; raises ProtocolError when bytes are left over."""
+        reader = Reader(data)
+        value = self.read(reader)
+        if reader.left:
+            raise ProtocolError(f"{reader.left} bytes too many")
+        return value
+
+
+def unsigned(size: int) -> Codec[int]:
+    """Return the codec of an unsigned integer of `size` bytes."""
+
+    def write(value: int, out: list[Piece]) -> None:
+        if not 0 <= value < 1 << 8 * size:
+            raise ProtocolError(f"expected an integer of {size} bytes, got {value}")
+        out.append(value.to_bytes(size, "big"))
+
+    return Codec(write, lambda reader: reader.number(size), size)
+
+
+def fixed(size: int) -> Codec[bytes]:
+    """Return the codec of exactly `size` bytes."""
+
+    def write(value: bytes, out: list[Piece]) -> None:
+        if len(value) != size:
+            raise ProtocolError(f"expected {size} bytes, got {len(value)}")
+        out.append(value)
+
+    return Codec(write, lambda reader: bytes(reader.take(size)), size)
+
+
+def blob(most: int) -> Codec[bytes]:
+    """Return the codec of at most `most` bytes, their length before them."""
+
+    def write(value: bytes, out: list[Piece]) -> None:
+        if len(value) > most:
+            raise ProtocolError(f"expected at most {most} bytes, got {len(value)}")
+        out.append(len(value).to_bytes(4, "big") + value)
+
+    def read(reader: Reader) -> bytes:
+        size = reader.number(4)
+        if size > most:
+            raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
+        return bytes(reader.take(size))
+
+    return Codec(write, read, 4)
+
+
+def view(most: int) -> Codec[Piece]:
+    """Return the codec of at most `most` bytes that are not copied when read."""
+
+    def write(value: Piece, out: list[Piece]) -> None:
+        out.append(U64.dump(len(value)))
+        out.append(value)
+
+    def read(reader: Reader) -> Piece:
+        size = reader.number(8)
+        if size > most:
+            raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
+        return reader.take(size)
+
+    return Codec(write, read, 8)
+
+
+def text(most: int) -> Codec[str]:
+    """Return the codec of a text of at most `most` bytes of UTF-8."""
+    raw = blob(most)
+
+    def read(reader: Reader) -> str:
+        try:
+            return raw.read(reader).decode()
+        except UnicodeDecodeError:
+            raise ProtocolError("expected UTF-8 text") from None
+
+    return Codec(lambda value, out: raw.write(value.encode(), out), read, 4)
+
+
+def many(item: Codec[T], most: int) -> Codec[tuple[T, ...]]:
+    """Return the codec of a list of at most `most` items, their count before them."""
+
+    def write(values: Sequence[T], out: list[Piece]) -> None:
+        if len(values) > most:
+            raise ProtocolError(f"expected at most {most} items, got {len(values)}")
+        out.append(len(values).to_bytes(4, "big"))
+        for value in values:
+            item.write(value, out)
+
+    def read(reader: Reader) -> tuple[T, ...]:
+        count = reader.number(4)
+        if count > most or count * item.least > reader.left:
+            raise ProtocolError(f"{count} items were announced, more than can follow")
+        return tuple(item.read(reader) for _ in range(count))
+
+    return Codec(write, read, 4)
+
+
+def optional(item: Codec[T]) -> Codec[T | None]:
+    """Return the codec of a value that may be absent: one byte says which."""
+    listed = many(item, 1)
+    return Codec(
+        lambda value, out: listed.write(() if value is None else (value,), out),
+        lambda reader: next(iter(listed.read(reader)), None),
+        4,
+    )
+
+
+def struct(cls: type[T], *codecs: Codec[Any]) -> Codec[T]:
+    """Return the codec of a dataclass: its fields in order, each with its own codec."""
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    if len(names) != len(codecs):
+        raise TypeError(f"{cls.__name__} has {len(names)} fields, {len(codecs)} codecs were given")
+    pairs = list(zip(names, codecs, strict=True))
+
+    def write(value: T, out: list[Piece]) -> None:
+        for name, codec in pairs:
+            codec.write(getattr(value, name), out)
+
+    def read(reader: Reader) -> T:
+        return cls(*(codec.read(reader) for codec in codecs))
+
+    return Codec(write, read, sum(codec.least for codec in codecs))
+
+
+U8, U16, U32, U64 = unsigned(1), unsigned(2), unsigned(4), unsigned(8)
+HASH = fixed(32)
+SECRET = fixed(32)
+NAME = text(MOST_NAME_BYTES)
+SIGNATURE = blob(64)
+
+
+def names_of(items: Sequence[Any]) -> list[str]:
+    """Return the `site` of each item; raises ProtocolError unless they are sorted and distinct."""
+    names = [item.site for item in items]
+    if any(a >= b for a, b in pairwise(names)):
+        raise ProtocolError("expected site names in ascending order, each once")
+    return names

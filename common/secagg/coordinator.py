@@ -1,0 +1,384 @@
+"""The coordinator's side of SA1: one pure function a stage, over {site: reply}.
+
+An absent site is a drop-out. A stage drops every site whose reply is wrong and says so in
+`blamed`; it raises TooFewSites when those that are left cannot finish the round. The
+coordinator is not trusted by the sites: what it checks here serves blame and liveness.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+
+from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
+from common.secagg import transcript
+from common.secagg.channel import public_key
+from common.secagg.graph import majority
+from common.secagg.masks import Words
+from common.secagg.messages import (
+    Advert,
+    AdvertiseRequest,
+    Confirmation,
+    ConfirmRequest,
+    Dealing,
+    Dealt,
+    Item,
+    MaskRequest,
+    Refusal,
+    Reveal,
+    Sharer,
+    ShareRequest,
+    UnmaskRequest,
+    Upload,
+    Uploaded,
+    decode,
+    encode,
+    is_refusal,
+)
+from common.secagg.recovery import Keying, Step, Sum, check_reveal, open_sum
+from common.secagg.roster import Context, Policy
+
+Requests = dict[str, bytes]
+Replies = Mapping[str, bytes]
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Blame:
+    """A site that was dropped, or accused by another, and why."""
+
+    site: str
+    reason: str
+
+
+Blamed = tuple[Blame, ...]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """ADVERTISE was asked."""
+
+    policy: Policy
+    context: Context
+    invited: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Adverted:
+    """SHARE was asked of U0."""
+
+    policy: Policy
+    context: Context
+    adverts: Mapping[str, Advert]
+    r0: bytes
+    blamed: Blamed
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """U1 has shared; every keyed step starts from here."""
+
+    keying: Keying
+    blamed: Blamed
+
+
+@dataclass(frozen=True)
+class Masking:
+    """MASK of one step was asked of U1."""
+
+    step: Step
+    blamed: Blamed
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """CONFIRM was asked of U2; the masked vectors are summed."""
+
+    step: Step
+    uploads: tuple[Uploaded, ...]
+    total_W: Words = field(repr=False)
+    blamed: Blamed
+
+
+@dataclass(frozen=True)
+class Unmasking:
+    """UNMASK was asked of those that confirmed."""
+
+    step: Step
+    uploads: tuple[Uploaded, ...]
+    total_W: Words = field(repr=False)
+    confirmed: tuple[str, ...]
+    blamed: Blamed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round yields.
+
+    Args:
+        words_W: the exact sum mod 2^64 of the contributors' vectors.
+        contributors: whose vectors are in it, ascending.
+        blamed: sites that were dropped for a wrong message, or accused, with the reason.
+    """
+
+    words_W: Words = field(repr=False)
+    contributors: tuple[str, ...]
+    blamed: Blamed
+
+
+def open_round(
+    policy: Policy, context: Context, cohort: Collection[str]
+) -> tuple[Opened, Requests]:
+    """Return the ADVERTISE requests to a cohort.
+
+    Raises:
+        TooFewSites: fewer sites than the policy asks, or one that the roster does not hold.
+    """
+    invited = tuple(sorted(cohort))
+    strangers = sorted(set(invited) - set(policy.roster))
+    if strangers:
+        raise ProtocolError(f"{strangers[0]!r} is not in the roster")
+    _enough("ADVERTISE", invited, policy.min_sites, ())
+    request = encode(AdvertiseRequest(context))
+    return Opened(policy, context, invited), dict.fromkeys(invited, request)
+
+
+def advertised(state: Opened, replies: Replies) -> tuple[Adverted, Requests]:
+    """Take the adverts and return the SHARE requests: U0 to each of U0.
+
+    Raises:
+        TooFewSites: fewer valid adverts than the policy asks.
+    """
+    policy, keying = state.policy, state.context.keying
+    adverts, blamed = _sift(
+        Advert, replies, state.invited, lambda site, advert: _check_advert(state, site, advert)
+    )
+    for twice in _sharing_keys(adverts):
+        del adverts[twice]
+        blamed += (Blame(twice, "advertised a key that another site advertised too"),)
+    _enough("ADVERTISE", adverts, policy.min_sites, blamed)
+    ordered = tuple(adverts[name] for name in sorted(adverts))
+    request = encode(ShareRequest(keying, ordered))
+    r0 = transcript.r0(keying, ordered)
+    return Adverted(policy, state.context, adverts, r0, blamed), dict.fromkeys(adverts, request)
+
+
+def _check_advert(state: Opened, site: str, advert: Advert) -> None:
+    parts = transcript.advert_parts(state.context.keying, advert)
+    if not state.policy.roster.signed(site, advert.signature, "advert", *parts):
+        raise PeerMisbehaved(site, "its advert is not signed over this attempt")
+    if len(advert.steps) != state.context.steps:
+        raise PeerMisbehaved(site, f"expected keys for {state.context.steps} steps")
+    for key in (advert.channel_key, *(step.mask_key for step in advert.steps)):
+        public_key(state.policy.keys, key)
+
+
+def _sharing_keys(adverts: Mapping[str, Advert]) -> list[str]:
+    """Return the sites that advertised a key which stands in another place too."""
+    seen: dict[bytes, list[str]] = {}
+    for site, advert in adverts.items():
+        for key in (advert.channel_key, *(step.mask_key for step in advert.steps)):
+            seen.setdefault(key, []).append(site)
+    return sorted({site for sites in seen.values() if len(sites) > 1 for site in sites})
+
+
+def shared(state: Adverted, replies: Replies) -> Keyed:
+    """Take the dealings; the attempt is then keyed for all its steps.
+
+    Raises:
+        TooFewSites: fewer valid dealings than the threshold or the policy asks.
+    """
+    dealings, blamed = _sift(
+        Dealing,
+        replies,
+        tuple(state.adverts),
+        lambda site, dealing: _check_dealing(state, site, dealing),
+    )
+    blamed = state.blamed + blamed
+    keying = Keying(state.policy, state.context, state.adverts, state.r0, dealings)
+    _enough("SHARE", dealings, keying.quorum, blamed)
+    return Keyed(keying, blamed)
+
+
+def _check_dealing(state: Adverted, site: str, dealing: Dealing) -> None:
+    keying, suite = state.context.keying, state.policy.keys
+    hashes = [transcript.item_hash(item) for item in dealing.items]
+    hashed = transcript.dealing_hash(keying, state.r0, site, hashes)
+    if not state.policy.roster.signed(site, dealing.signature, "dealing", hashed):
+        raise PeerMisbehaved(site, "its dealing is not signed over this attempt and R0")
+    around = state.policy.graph.around(site, state.adverts.keys())
+    if tuple(item.site for item in dealing.items) != around:
+        raise PeerMisbehaved(site, "expected one item for each neighbour that advertised")
+    for item in dealing.items:
+        _check_item(site, item, state.context.steps, suite.overhead_bytes)
+
+
+def _check_item(site: str, item: Item, steps: int, overhead: int) -> None:
+    sealed = 0 if item.site == site else 64 * steps + overhead
+    pairs = [32 + overhead] * steps if site < item.site else []
+    sizes = (len(item.sealed_shares), [len(one) for one in item.sealed_pairs])
+    if sizes != (sealed, pairs) or len(item.commitments) != steps:
+        raise PeerMisbehaved(site, f"its item for {item.site!r} has the wrong sizes")
+
+
+def masking(state: Keyed, step: int = 0, model_hash: bytes = b"") -> tuple[Masking, Requests]:
+    """Return the MASK requests of one keyed step.
+
+    Args:
+        state: after SHARE.
+        step: which of the keyed rounds, from 0, each once and in ascending order.
+        model_hash: of the model that is used in it; by default the one in the context.
+    """
+    keying = state.keying
+    hash_ = model_hash or keying.context.model_hash
+    sharers = tuple(Sharer(site, keying.dealing_hash(site)) for site in keying.sharers)
+    requests = {}
+    for site in keying.sharers:
+        dealt = tuple(_dealt_to(keying, site)) if step == 0 else ()
+        requests[site] = encode(MaskRequest(keying.context.keying, step, hash_, sharers, dealt))
+    at = Step(keying, step, keying.context.digest(step, hash_), sharers)
+    return Masking(at, state.blamed), requests
+
+
+def _dealt_to(keying: Keying, site: str) -> list[Dealt]:
+    """Return what each neighbour dealt to one site."""
+    around = keying.policy.graph.around(site, keying.dealings.keys())
+    return [
+        Dealt(
+            dealer,
+            keying.item(dealer, site),
+            keying.item_hashes(dealer),
+            keying.dealings[dealer].signature,
+        )
+        for dealer in around
+        if dealer != site
+    ]
+
+
+def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
+    """Take the masked vectors, add them up, and return the CONFIRM requests: U2 to each of U2.
+
+    Raises:
+        TooFewSites: fewer valid uploads than the threshold or the policy asks.
+    """
+    step = state.step
+    total_W = np.zeros(step.words + 1, np.uint64)
+
+    def add(site: str, upload: Upload) -> None:
+        total_W[:] += _check_upload(step, site, upload)
+
+    uploads, blamed = _sift(Upload, replies, step.keying.sharers, add)
+    blamed = state.blamed + blamed
+    _enough("MASK", uploads, step.keying.quorum, blamed)
+    ordered = tuple(uploads[site].uploaded for site in sorted(uploads))
+    request = encode(ConfirmRequest(step.ctx, ordered))
+    return Confirming(step, ordered, total_W, blamed), dict.fromkeys(uploads, request)
+
+
+def _check_upload(step: Step, site: str, upload: Upload) -> Words:
+    """Return the words of an upload that its site signed."""
+    one, roster = upload.uploaded, step.keying.policy.roster
+    if len(upload.vector) != 8 * (step.words + 1):
+        raise PeerMisbehaved(site, f"expected {step.words + 1} words of 64 bits")
+    if transcript.y_hash(upload.vector) != one.y_hash:
+        raise PeerMisbehaved(site, "its vector is not the one whose hash it signed")
+    parts = (step.ctx, step.r1, site, one.y_hash)
+    if one.site != site or not roster.signed(site, one.signature, "upload", *parts):
+        raise PeerMisbehaved(site, "its upload is not signed over this attempt, model and R1")
+    return np.frombuffer(upload.vector, "<u8")
+
+
+def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]:
+    """Take the confirmations and return the UNMASK requests to those that confirmed.
+
+    Raises:
+        TooFewSites: fewer valid confirmations than the threshold or the policy asks.
+    """
+    step = state.step
+    r2 = transcript.r2(step.ctx, step.r1, state.uploads)
+
+    def check(site: str, one: Confirmation) -> None:
+        roster = step.keying.policy.roster
+        if not roster.signed(site, one.signature, "confirm", step.ctx, r2):
+            raise PeerMisbehaved(site, "its confirmation is not of the list that it was sent")
+
+    found, blamed = _sift(Confirmation, replies, [one.site for one in state.uploads], check)
+    blamed = state.blamed + blamed
+    _enough("CONFIRM", found, step.keying.quorum, blamed)
+    request = encode(UnmaskRequest(step.ctx, tuple(found[site] for site in sorted(found))))
+    new = Unmasking(step, state.uploads, state.total_W, tuple(sorted(found)), blamed)
+    return new, dict.fromkeys(found, request)
+
+
+def unmasked(state: Unmasking, replies: Replies) -> Outcome:
+    """Take the shares and return the sum.
+
+    Guarantees: the words are the exact sum of the contributors' vectors mod 2^64; a wrong
+    share is left out and its sender blamed.
+
+    Raises:
+        TooFewSites: fewer than t good shares of a secret that is needed.
+        PeerMisbehaved: naming the site whose dealing was wrong.
+        ProtocolError: the check word shows that a contributor masked otherwise than it dealt.
+    """
+    contributors = tuple(one.site for one in state.uploads)
+    step = state.step
+
+    def check(site: str, reveal: Reveal) -> None:
+        check_reveal(step, site, reveal, contributors)
+
+    reveals, blamed = _sift(Reveal, replies, state.confirmed, check)
+    opened: Sum = open_sum(step, contributors, reveals, state.total_W)
+    wrong = tuple(Blame(site, reason) for site, reason in opened.wrong)
+    return Outcome(opened.words_W, contributors, state.blamed + blamed + wrong)
+
+
+def _sift(
+    cls: type[R], replies: Replies, awaited: Collection[str], check: Callable[[str, R], None]
+) -> tuple[dict[str, R], Blamed]:
+    """Return the replies that pass the check, ascending by site, and who is to blame otherwise."""
+    good: dict[str, R] = {}
+    blamed: list[Blame] = []
+    for site in sorted(replies):
+        try:
+            if site not in awaited:
+                raise PeerMisbehaved(site, "replied without being asked")
+            message = _read(cls, replies[site], site)
+            check(site, message)
+        except PeerMisbehaved as error:
+            blamed.append(Blame(error.peer, error.reason))
+        except ProtocolError as error:
+            blamed.append(Blame(site, str(error)))
+        else:
+            good[site] = message
+    return good, tuple(blamed)
+
+
+def _read(cls: type[R], reply: bytes, site: str) -> R:
+    """Return the reply; raises PeerMisbehaved for whom a Refusal accuses."""
+    if is_refusal(reply):
+        refusal = decode(Refusal, reply, site)
+        raise PeerMisbehaved(refusal.accused, f"{site} refused: {refusal.reason}")
+    message = decode(cls, reply, site)
+    name = getattr(message, "site", site)
+    if name != site:
+        raise PeerMisbehaved(site, f"replied in the name of {name!r}")
+    return message
+
+
+def _enough(stage: str, left: Collection[str], needed: int, blamed: Blamed) -> None:
+    """Raise TooFewSites, with everything that is known of the reasons."""
+    if len(left) < needed:
+        why = "; ".join(f"{one.site}: {one.reason}" for one in blamed) or "no reply from the rest"
+        raise TooFewSites(f"{stage}: expected {needed} sites, {len(left)} are left ({why})")
+
+
+def with_blame(state: Keyed, blamed: Blamed) -> Keyed:
+    """Return the keyed state with what an earlier step of it found out."""
+    return replace(state, blamed=blamed)
+
+
+def fewest(cohort_size: int, min_sites: int) -> int:
+    """Return how many sites of a cohort must finish: max(floor(2n/3) + 1, min_sites)."""
+    return max(majority(cohort_size), min_sites)

@@ -1,0 +1,146 @@
+"""What is hashed, signed and derived in a round; site and coordinator compute the same.
+
+`keying` is Context.keying, which ADVERTISE and SHARE bind; `ctx` is Context.digest of one
+step with its model, which MASK, CONFIRM and UNMASK bind. R0, R1 and R2 fix who advertised,
+who shared and who uploaded.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from common.secagg.channel import KeyPair, Suite, key_pair
+from common.secagg.codec import Piece
+from common.secagg.derive import derive, digest, label
+from common.secagg.messages import (
+    ADVERT,
+    ITEM,
+    Advert,
+    Item,
+    Share,
+    Sharer,
+    StepKeys,
+    Uploaded,
+)
+
+
+def advert_parts(keying: bytes, advert: Advert) -> list[bytes | str | int]:
+    """Return what the signature of an advert is over."""
+    parts: list[bytes | str | int] = [keying, advert.site, advert.channel_key]
+    for step in advert.steps:
+        parts += [step.mask_key, step.b_hash]
+    return parts
+
+
+def r0(keying: bytes, adverts: Iterable[Advert]) -> bytes:
+    """Return R0: the hash of the signed adverts, in ascending order of sites."""
+    return digest("R0", keying, *(ADVERT.dump(advert) for advert in adverts))
+
+
+def item_hash(item: Item) -> bytes:
+    """Return the hash under which a dealer signs one item."""
+    return digest("item", ITEM.dump(item))
+
+
+def dealing_hash(keying: bytes, r0: bytes, site: str, item_hashes: Sequence[bytes]) -> bytes:
+    """Return the hash of all that one site dealt; its signature is over this."""
+    return digest("dealing", keying, r0, site, *item_hashes)
+
+
+def r1(ctx: bytes, r0: bytes, sharers: Iterable[Sharer]) -> bytes:
+    """Return R1: the hash of who shared what."""
+    parts = [part for sharer in sharers for part in (sharer.site, sharer.dealing_hash)]
+    return digest("R1", ctx, r0, *parts)
+
+
+def r2(ctx: bytes, r1: bytes, uploads: Iterable[Uploaded]) -> bytes:
+    """Return R2: the hash of the list of (site, H(y)) that arrived."""
+    parts = [part for upload in uploads for part in (upload.site, upload.y_hash)]
+    return digest("R2", ctx, r1, *parts)
+
+
+def b_hash(keying: bytes, site: str, step: int, b: bytes) -> bytes:
+    """Return H(b): the commitment to a site's own mask secret."""
+    return digest("H(b)", keying, site, step, b)
+
+
+def mask_keys(suite: Suite, keying: bytes, site: str, step: int, s: bytes) -> KeyPair:
+    """Return the mask key pair that a site's secret s stands for."""
+    return key_pair(suite, s, "mask key", keying, site, step)
+
+
+def channel_keys(suite: Suite, keying: bytes, site: str, secret: bytes) -> KeyPair:
+    """Return the channel key pair of a site for one keying."""
+    return key_pair(suite, secret, "channel key", keying, site)
+
+
+def step_keys(suite: Suite, keying: bytes, site: str, step: int, s: bytes, b: bytes) -> StepKeys:
+    """Return what a site advertises for one step with secrets s and b."""
+    return StepKeys(mask_keys(suite, keying, site, step, s).public, b_hash(keying, site, step, b))
+
+
+def commitment(
+    kind: str, keying: bytes, r0: bytes, dealer: str, holder: str, step: int, value: bytes
+) -> bytes:
+    """Return the hash commitment to a share ("b" or "s") or to a pair key ("pair")."""
+    return digest(f"commitment {kind}", keying, r0, dealer, holder, step, value)
+
+
+def shares_info(keying: bytes, r0: bytes, dealer: str, holder: str) -> bytes:
+    """Return the HPKE info under which shares are sealed."""
+    return label("shares", keying, r0, dealer, holder)
+
+
+def pair_info(keying: bytes, r0: bytes, dealer: str, holder: str, step: int) -> bytes:
+    """Return the HPKE info under which a pair key is sealed."""
+    return label("pair key", keying, r0, dealer, holder, step)
+
+
+def pair_key(s: bytes, keying: bytes, r0: bytes, low: str, high: str, step: int) -> bytes:
+    """Return k_uv = PRF(s_u, v) for u < v."""
+    return derive(s, "k_uv", keying, r0, low, high, step)
+
+
+def self_mask(b: bytes, ctx: bytes, r0: bytes, site: str) -> bytes:
+    """Return the key of G(b_u), salted with context and R0."""
+    return derive(b, "self mask", ctx, r0, site)
+
+
+def pair_mask(k: bytes, ctx: bytes, r0: bytes, one: str, other: str) -> bytes:
+    """Return the key of G(k_uv), salted with context and R0; the same from either end."""
+    return derive(k, "pair mask", ctx, r0, min(one, other), max(one, other))
+
+
+def y_hash(vector: Piece) -> bytes:
+    """Return H(y), the SHA-256 of the labelled words of a masked vector."""
+    hashing = hashlib.sha256(label("y"))
+    hashing.update(vector)
+    return hashing.digest()
+
+
+def check_word(ctx: bytes) -> int:
+    """Return the public constant that each site masks as its last word.
+
+    Once every mask is off, the last word of the sum is this times the number of
+    contributors; a mask left on by a wrong dealing spoils it but for one case in 2^64.
+    """
+    return int.from_bytes(digest("check word", ctx)[:8], "little")
+
+
+def model_lock(task: str, model_hash: bytes) -> bytes:
+    """Return the key that a site locks before it lets a sum over this model be opened."""
+    return digest("model lock", task, model_hash)
+
+
+def stage_lock(stage: str, keying: bytes, step: int) -> bytes:
+    """Return the key that a site locks so that it answers a stage once."""
+    return digest("stage lock", stage, keying, step)
+
+
+def reveal_parts(
+    ctx: bytes, b_shares: Sequence[Share], s_shares: Sequence[Share]
+) -> list[bytes | str | int]:
+    """Return what the signature of a Reveal is over."""
+    parts: list[bytes | str | int] = [ctx, len(b_shares)]
+    for one in (*b_shares, *s_shares):
+        parts += [one.site, one.share]
+    return parts
