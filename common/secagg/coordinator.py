@@ -5,16 +5,13 @@ An absent site is a drop-out. A stage drops every site whose reply is wrong and 
 coordinator is not trusted by the sites: what it checks here serves blame and liveness.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
+from common.errors import PeerMisbehaved, ProtocolError
 from common.secagg import transcript
 from common.secagg.channel import public_key
-from common.secagg.graph import majority
 from common.secagg.masks import Words
 from common.secagg.messages import (
     Advert,
@@ -25,106 +22,29 @@ from common.secagg.messages import (
     Dealt,
     Item,
     MaskRequest,
-    Refusal,
     Reveal,
     Sharer,
     ShareRequest,
     UnmaskRequest,
     Upload,
-    Uploaded,
-    decode,
     encode,
-    is_refusal,
+)
+from common.secagg.progress import (
+    Adverted,
+    Blame,
+    Confirming,
+    Keyed,
+    Masking,
+    Opened,
+    Outcome,
+    Replies,
+    Requests,
+    Unmasking,
+    enough,
+    sift,
 )
 from common.secagg.recovery import Keying, Step, Sum, check_reveal, open_sum
 from common.secagg.roster import Context, Policy
-
-Requests = dict[str, bytes]
-Replies = Mapping[str, bytes]
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Blame:
-    """A site that was dropped, or accused by another, and why."""
-
-    site: str
-    reason: str
-
-
-Blamed = tuple[Blame, ...]
-
-
-@dataclass(frozen=True)
-class Opened:
-    """ADVERTISE was asked."""
-
-    policy: Policy
-    context: Context
-    invited: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Adverted:
-    """SHARE was asked of U0."""
-
-    policy: Policy
-    context: Context
-    adverts: Mapping[str, Advert]
-    r0: bytes
-    blamed: Blamed
-
-
-@dataclass(frozen=True)
-class Keyed:
-    """U1 has shared; every keyed step starts from here."""
-
-    keying: Keying
-    blamed: Blamed
-
-
-@dataclass(frozen=True)
-class Masking:
-    """MASK of one step was asked of U1."""
-
-    step: Step
-    blamed: Blamed
-
-
-@dataclass(frozen=True)
-class Confirming:
-    """CONFIRM was asked of U2; the masked vectors are summed."""
-
-    step: Step
-    uploads: tuple[Uploaded, ...]
-    total_W: Words = field(repr=False)
-    blamed: Blamed
-
-
-@dataclass(frozen=True)
-class Unmasking:
-    """UNMASK was asked of those that confirmed."""
-
-    step: Step
-    uploads: tuple[Uploaded, ...]
-    total_W: Words = field(repr=False)
-    confirmed: tuple[str, ...]
-    blamed: Blamed
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a round yields.
-
-    Args:
-        words_W: the exact sum mod 2^64 of the contributors' vectors.
-        contributors: whose vectors are in it, ascending.
-        blamed: sites that were dropped for a wrong message, or accused, with the reason.
-    """
-
-    words_W: Words = field(repr=False)
-    contributors: tuple[str, ...]
-    blamed: Blamed
 
 
 def open_round(
@@ -139,7 +59,7 @@ def open_round(
     strangers = sorted(set(invited) - set(policy.roster))
     if strangers:
         raise ProtocolError(f"{strangers[0]!r} is not in the roster")
-    _enough("ADVERTISE", invited, policy.min_sites, ())
+    enough("ADVERTISE", invited, policy.min_sites, ())
     request = encode(AdvertiseRequest(context))
     return Opened(policy, context, invited), dict.fromkeys(invited, request)
 
@@ -151,13 +71,13 @@ def advertised(state: Opened, replies: Replies) -> tuple[Adverted, Requests]:
         TooFewSites: fewer valid adverts than the policy asks.
     """
     policy, keying = state.policy, state.context.keying
-    adverts, blamed = _sift(
+    adverts, blamed = sift(
         Advert, replies, state.invited, lambda site, advert: _check_advert(state, site, advert)
     )
     for twice in _sharing_keys(adverts):
         del adverts[twice]
         blamed += (Blame(twice, "advertised a key that another site advertised too"),)
-    _enough("ADVERTISE", adverts, policy.min_sites, blamed)
+    enough("ADVERTISE", adverts, policy.min_sites, blamed)
     ordered = tuple(adverts[name] for name in sorted(adverts))
     request = encode(ShareRequest(keying, ordered))
     r0 = transcript.r0(keying, ordered)
@@ -189,7 +109,7 @@ def shared(state: Adverted, replies: Replies) -> Keyed:
     Raises:
         TooFewSites: fewer valid dealings than the threshold or the policy asks.
     """
-    dealings, blamed = _sift(
+    dealings, blamed = sift(
         Dealing,
         replies,
         tuple(state.adverts),
@@ -197,7 +117,7 @@ def shared(state: Adverted, replies: Replies) -> Keyed:
     )
     blamed = state.blamed + blamed
     keying = Keying(state.policy, state.context, state.adverts, state.r0, dealings)
-    _enough("SHARE", dealings, keying.quorum, blamed)
+    enough("SHARE", dealings, keying.quorum, blamed)
     return Keyed(keying, blamed)
 
 
@@ -268,9 +188,9 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
     def add(site: str, upload: Upload) -> None:
         total_W[:] += _check_upload(step, site, upload)
 
-    uploads, blamed = _sift(Upload, replies, step.keying.sharers, add)
+    uploads, blamed = sift(Upload, replies, step.keying.sharers, add)
     blamed = state.blamed + blamed
-    _enough("MASK", uploads, step.keying.quorum, blamed)
+    enough("MASK", uploads, step.keying.quorum, blamed)
     ordered = tuple(uploads[site].uploaded for site in sorted(uploads))
     request = encode(ConfirmRequest(step.ctx, ordered))
     return Confirming(step, ordered, total_W, blamed), dict.fromkeys(uploads, request)
@@ -303,9 +223,9 @@ def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]
         if not roster.signed(site, one.signature, "confirm", step.ctx, r2):
             raise PeerMisbehaved(site, "its confirmation is not of the list that it was sent")
 
-    found, blamed = _sift(Confirmation, replies, [one.site for one in state.uploads], check)
+    found, blamed = sift(Confirmation, replies, [one.site for one in state.uploads], check)
     blamed = state.blamed + blamed
-    _enough("CONFIRM", found, step.keying.quorum, blamed)
+    enough("CONFIRM", found, step.keying.quorum, blamed)
     request = encode(UnmaskRequest(step.ctx, tuple(found[site] for site in sorted(found))))
     new = Unmasking(step, state.uploads, state.total_W, tuple(sorted(found)), blamed)
     return new, dict.fromkeys(found, request)
@@ -328,57 +248,7 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
     def check(site: str, reveal: Reveal) -> None:
         check_reveal(step, site, reveal, contributors)
 
-    reveals, blamed = _sift(Reveal, replies, state.confirmed, check)
+    reveals, blamed = sift(Reveal, replies, state.confirmed, check)
     opened: Sum = open_sum(step, contributors, reveals, state.total_W)
     wrong = tuple(Blame(site, reason) for site, reason in opened.wrong)
     return Outcome(opened.words_W, contributors, state.blamed + blamed + wrong)
-
-
-def _sift(
-    cls: type[R], replies: Replies, awaited: Collection[str], check: Callable[[str, R], None]
-) -> tuple[dict[str, R], Blamed]:
-    """Return the replies that pass the check, ascending by site, and who is to blame otherwise."""
-    good: dict[str, R] = {}
-    blamed: list[Blame] = []
-    for site in sorted(replies):
-        try:
-            if site not in awaited:
-                raise PeerMisbehaved(site, "replied without being asked")
-            message = _read(cls, replies[site], site)
-            check(site, message)
-        except PeerMisbehaved as error:
-            blamed.append(Blame(error.peer, error.reason))
-        except ProtocolError as error:
-            blamed.append(Blame(site, str(error)))
-        else:
-            good[site] = message
-    return good, tuple(blamed)
-
-
-def _read(cls: type[R], reply: bytes, site: str) -> R:
-    """Return the reply; raises PeerMisbehaved for whom a Refusal accuses."""
-    if is_refusal(reply):
-        refusal = decode(Refusal, reply, site)
-        raise PeerMisbehaved(refusal.accused, f"{site} refused: {refusal.reason}")
-    message = decode(cls, reply, site)
-    name = getattr(message, "site", site)
-    if name != site:
-        raise PeerMisbehaved(site, f"replied in the name of {name!r}")
-    return message
-
-
-def _enough(stage: str, left: Collection[str], needed: int, blamed: Blamed) -> None:
-    """Raise TooFewSites, with everything that is known of the reasons."""
-    if len(left) < needed:
-        why = "; ".join(f"{one.site}: {one.reason}" for one in blamed) or "no reply from the rest"
-        raise TooFewSites(f"{stage}: expected {needed} sites, {len(left)} are left ({why})")
-
-
-def with_blame(state: Keyed, blamed: Blamed) -> Keyed:
-    """Return the keyed state with what an earlier step of it found out."""
-    return replace(state, blamed=blamed)
-
-
-def fewest(cohort_size: int, min_sites: int) -> int:
-    """Return how many sites of a cohort must finish: max(floor(2n/3) + 1, min_sites)."""
-    return max(majority(cohort_size), min_sites)

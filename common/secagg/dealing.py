@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from common.errors import PeerMisbehaved, ProtocolError
 from common.secagg import checks, shamir, transcript
 from common.secagg.channel import KeyPair, open_sealed, public_key, seal
-from common.secagg.messages import Advert, Commitments, Dealt, Item, Share
-from common.secagg.roster import Policy
-from common.secagg.states import Advertised, HeldShares, Shared, StepKeying
+from common.secagg.messages import Advert, Commitments, Dealt, Item, MaskRequest, Share, Sharer
+from common.secagg.roster import Member, Policy
+from common.secagg.states import Advertised, HeldShares, Keyed, Shared, StepKeying
 
 Entropy = Callable[[int], bytes]
 NO_PAIR = bytes(32)
@@ -108,6 +108,33 @@ def _sealed(
         seal(suite, public_key(suite, keys.mask_key), transcript.pair_info(*args, i), pair)
         for i, (keys, pair) in enumerate(zip(advert.steps, pairs, strict=True))
     )
+
+
+def open_dealings(member: Member, state: Shared, message: MaskRequest) -> Keyed:
+    """Check and open what the neighbours dealt; the first half of MASK.
+
+    Raises:
+        PeerMisbehaved: an item that does not open or match its commitment (the dealer), a
+            list that was altered (the coordinator).
+        TooFewSites: fewer sharers than the threshold or the policy asks.
+    """
+    me, policy, keying = member.name, member.policy, state.context.keying
+    listed = {sharer.site: sharer.dealing_hash for sharer in message.sharers}
+    checks.attempt_is_mine(message.keying, keying)
+    checks.names_are_sorted("MASK", [sharer.site for sharer in message.sharers])
+    checks.within("MASK", listed, state.cohort)
+    checks.own_dealing_is_listed(message.sharers, Sharer(me, state.dealing_hash))
+    checks.enough("MASK", len(listed), policy.quorum(len(state.cohort)))
+    neighbours = policy.graph.around(me, listed.keys())
+    checks.enough("MASK, neighbours", len(neighbours), policy.graph.threshold(len(state.cohort)))
+    checks.dealers_are_complete(message.dealt, set(neighbours) - {me})
+    for dealt in message.dealt:
+        hashed = transcript.dealing_hash(keying, state.r0, dealt.site, dealt.item_hashes)
+        checks.item_is_for(dealt, me)
+        checks.dealing_is_the_listed(dealt, hashed, listed)
+        checks.item_is_signed(dealt, hashed, policy.roster)
+    steps = open_dealt(policy, me, state, message.dealt)
+    return Keyed(state.context, state.r0, state.cohort, message.sharers, 0, steps)
 
 
 def open_dealt(

@@ -7,7 +7,6 @@ from functools import cached_property
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import masks, shamir, transcript
 from common.secagg.dealing import NO_PAIR, Deal, open_pairs
-from common.secagg.graph import majority
 from common.secagg.masks import Words
 from common.secagg.messages import Advert, Dealing, Item, Reveal, Share, Sharer
 from common.secagg.roster import Context, Policy
@@ -31,7 +30,7 @@ class Keying:
     @property
     def quorum(self) -> int:
         """The fewest sites that may remain: max(floor(2n/3) + 1, min_sites)."""
-        return max(majority(len(self.adverts)), self.policy.min_sites)
+        return self.policy.quorum(len(self.adverts))
 
     @cached_property
     def _hashes(self) -> dict[str, tuple[bytes, ...]]:

@@ -10,7 +10,7 @@ from common.errors import ConfigError
 from common.secagg.channel import Identity, Suite, suite, verify
 from common.secagg.codec import HASH, MOST_NAME_BYTES, NAME, U16, U32, blob, struct, text
 from common.secagg.derive import digest
-from common.secagg.graph import Graph, complete, regular
+from common.secagg.graph import Graph, complete, majority, regular
 from common.secagg.layout import Layout
 
 COMPLETE_SITES = 128
@@ -102,6 +102,10 @@ class Policy:
     def keys(self) -> Suite:
         """The suite itself."""
         return suite(self.suite)
+
+    def quorum(self, cohort_size: int) -> int:
+        """Return the fewest sites that may remain: max(floor(2n/3) + 1, min_sites)."""
+        return max(majority(cohort_size), self.min_sites)
 
     @cached_property
     def graph(self) -> Graph:

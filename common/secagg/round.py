@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from common.errors import TacitError
 from common.secagg import coordinator as co
-from common.secagg.coordinator import Outcome
 from common.secagg.masks import Words
+from common.secagg.progress import Outcome
 from common.secagg.roster import Context, Member, Policy
 from common.secagg.site import Given, advance, refuse
 from common.secagg.states import State

@@ -1,0 +1,297 @@
+"""The five stages of a site: `(member, state, request, …) -> (next state, reply)`.
+
+A stage checks first (common.secagg.checks), then locks, then answers. Only the state that
+it returns may be kept.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from common.errors import OutOfOrder
+from common.secagg import checks, masks, transcript
+from common.secagg.checks import COORDINATOR
+from common.secagg.dealing import deal, open_dealings
+from common.secagg.masks import Words
+from common.secagg.messages import (
+    MOST_STEPS,
+    Advert,
+    AdvertiseRequest,
+    Confirmation,
+    ConfirmRequest,
+    Dealing,
+    MaskRequest,
+    Reveal,
+    Share,
+    ShareRequest,
+    UnmaskRequest,
+    Upload,
+    Uploaded,
+    decode,
+    encode,
+)
+from common.secagg.roster import Member
+from common.secagg.shamir import random_scalar, to_bytes
+from common.secagg.states import (
+    Advertised,
+    Confirmed,
+    Finished,
+    Keyed,
+    Masked,
+    Shared,
+    StepSecrets,
+)
+
+Entropy = Callable[[int], bytes]
+
+
+def advertise(
+    member: Member, request: bytes, *, config_hash: bytes, entropy: Entropy
+) -> tuple[Advertised, bytes]:
+    """ADVERTISE: make fresh keys for this attempt.
+
+    Args:
+        member: this site.
+        request: an AdvertiseRequest.
+        config_hash: hash of the configuration that this site found within its policy.
+        entropy: returns that many random bytes; os.urandom outside tests.
+
+    Raises:
+        PolicyRefused: another policy, task or configuration than this site's.
+        OutOfOrder: (round, attempt) is not newer than all before.
+        PrivacyError: the site already confirmed a sum on this model.
+    """
+    context = decode(AdvertiseRequest, request, COORDINATOR).context
+    checks.policy_is_mine(context, member.policy)
+    checks.task_is_known(context, member.policy)
+    checks.config_is_mine(context, config_hash)
+    checks.steps_are_few(context, MOST_STEPS)
+    checks.attempt_is_newer(context, member.locks)
+    checks.model_is_unlocked(context.task, context.model_hash, member.locks)
+    member.locks.begin(checks.series(context), context.round, context.attempt)
+    channel, *rest = (to_bytes(random_scalar(entropy)) for _ in range(1 + 2 * context.steps))
+    secrets = tuple(StepSecrets(s, b) for s, b in zip(rest[::2], rest[1::2], strict=True))
+    advert = _advert(member, context.keying, channel, secrets)
+    return Advertised(context, channel, secrets, advert), encode(advert)
+
+
+def _advert(
+    member: Member, keying: bytes, channel: bytes, secrets: tuple[StepSecrets, ...]
+) -> Advert:
+    """Return the signed advert of these secrets."""
+    suite, me = member.policy.keys, member.name
+    steps = [
+        transcript.step_keys(suite, keying, me, i, one.s, one.b) for i, one in enumerate(secrets)
+    ]
+    public = transcript.channel_keys(suite, keying, me, channel).public
+    advert = Advert(me, public, tuple(steps), b"")
+    signature = member.identity.sign("advert", *transcript.advert_parts(keying, advert))
+    return replace(advert, signature=signature)
+
+
+def share(
+    member: Member, state: Advertised, request: bytes, *, entropy: Entropy
+) -> tuple[Shared, bytes]:
+    """SHARE: deal shares of both secrets, and pair keys, to every neighbour that advertised.
+
+    Args:
+        member: this site.
+        state: after ADVERTISE.
+        request: a ShareRequest.
+        entropy: returns that many random bytes.
+
+    Raises:
+        PeerMisbehaved: an advert unsigned, altered, missing, or with another's key.
+        TooFewSites: fewer sites than the policy or the threshold asks.
+        OutOfOrder: the message is for another attempt.
+    """
+    message = decode(ShareRequest, request, COORDINATOR)
+    keying, policy = state.context.keying, member.policy
+    cohort = tuple(advert.site for advert in message.adverts)
+    checks.attempt_is_mine(message.keying, keying)
+    checks.names_are_sorted("SHARE", cohort)
+    checks.enough("SHARE", len(cohort), policy.min_sites)
+    checks.adverts_are_signed(message.adverts, keying, policy.roster)
+    checks.own_advert_is_intact(message.adverts, state.advert)
+    checks.no_key_twice(message.adverts)
+    checks.steps_agree(message.adverts, state.context.steps)
+    checks.lock_stage("SHARE", keying, 0, member.locks)
+    r0 = transcript.r0(keying, message.adverts)
+    items, own = deal(policy, state, message.adverts, r0, entropy)
+    dealing_hash = transcript.dealing_hash(
+        keying, r0, member.name, [transcript.item_hash(item) for item in items]
+    )
+    signature = member.identity.sign("dealing", dealing_hash)
+    new = Shared(state.context, state.channel_secret, state.secrets, r0, cohort, own, dealing_hash)
+    return new, encode(Dealing(member.name, items, signature))
+
+
+def mask(
+    member: Member,
+    state: Shared | Keyed | Masked | Confirmed,
+    request: bytes,
+    vector_W: Words,
+    *,
+    model_hash: bytes,
+) -> tuple[Masked, bytes]:
+    """MASK: add the masks to an encoded vector.
+
+    Args:
+        member: this site.
+        state: after SHARE; or of an earlier step of the same keying.
+        request: a MaskRequest.
+        vector_W: uint64 words from common.secagg.ring; not changed.
+        model_hash: of the model that this site really trained on.
+
+    Raises:
+        PeerMisbehaved: see open_dealings; another model than announced.
+        OutOfOrder: another attempt, a step that is past, or a second MASK.
+        PrivacyError: the site already confirmed a sum on this model.
+    """
+    message = decode(MaskRequest, request, COORDINATOR)
+    keyed = _at_step(_keyed(member, state, message), message)
+    context, locks = keyed.context, member.locks
+    checks.round_is_current(context, message.step, locks)
+    checks.model_is_mine(context, message.model_hash, model_hash)
+    checks.model_is_unlocked(context.task, model_hash, locks)
+    checks.vector_fits(vector_W, member.policy.layouts[context.task].words)
+    checks.lock_stage("MASK", context.keying, message.step, locks)
+    locks.begin(checks.series(context), context.round + message.step, context.attempt)
+    return _masked(member, keyed, model_hash, vector_W)
+
+
+def _masked(
+    member: Member, keyed: Keyed, model_hash: bytes, vector_W: Words
+) -> tuple[Masked, bytes]:
+    """Return the state and the upload of a step whose checks have passed."""
+    context, me = keyed.context, member.name
+    ctx = context.digest(keyed.step, model_hash)
+    r1 = transcript.r1(ctx, keyed.r0, keyed.sharers)
+    y_W = masked_vector(me, keyed, ctx, vector_W)
+    y_hash = transcript.y_hash(y_W.data)
+    signature = member.identity.sign("upload", ctx, r1, me, y_hash)
+    later = keyed.steps[1:]
+    new = Masked(
+        context,
+        keyed.step,
+        model_hash,
+        ctx,
+        r1,
+        y_hash,
+        len(keyed.cohort),
+        tuple(sharer.site for sharer in keyed.sharers),
+        keyed.steps[0].held,
+        replace(keyed, step=keyed.step + 1, steps=later) if later else None,
+    )
+    return new, encode(Upload(Uploaded(me, y_hash, signature), y_W.data.cast("B")))
+
+
+def _keyed(
+    member: Member, state: Shared | Keyed | Masked | Confirmed, message: MaskRequest
+) -> Keyed:
+    """Return the opened keys that a state holds, opening them first after SHARE."""
+    if isinstance(state, Shared):
+        return open_dealings(member, state, message)
+    keyed = state if isinstance(state, Keyed) else state.rest
+    if keyed is None:
+        raise OutOfOrder("MASK: no keys are left in this attempt")
+    checks.attempt_is_mine(message.keying, keyed.context.keying)
+    return keyed
+
+
+def _at_step(keyed: Keyed, message: MaskRequest) -> Keyed:
+    """Return the keys from the asked step on; those of steps that passed are dropped."""
+    skipped = message.step - keyed.step
+    if not 0 <= skipped < len(keyed.steps):
+        raise OutOfOrder(f"MASK: step {message.step} is past, or was never keyed")
+    return replace(keyed, step=message.step, steps=keyed.steps[skipped:])
+
+
+def masked_vector(me: str, keyed: Keyed, ctx: bytes, vector_W: Words) -> Words:
+    """Return y = x + G(b) + Σ_{v<u} G(k_uv) − Σ_{v>u} G(k_uv) mod 2^64, the check word last."""
+    step = keyed.steps[0]
+    y_W = np.empty(vector_W.size + 1, np.uint64)
+    y_W[:-1] = vector_W
+    y_W[-1] = transcript.check_word(ctx)
+    keys = {
+        pair.site: transcript.pair_mask(pair.share, ctx, keyed.r0, me, pair.site)
+        for pair in step.pairs
+    }
+    plus = [transcript.self_mask(step.b, ctx, keyed.r0, me)]
+    plus += [key for site, key in keys.items() if site < me]
+    masks.apply(y_W, plus, [key for site, key in keys.items() if site > me])
+    return y_W
+
+
+def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, bytes]:
+    """CONFIRM: sign the list of uploads, and lock the model against any other sum.
+
+    Raises:
+        PeerMisbehaved: an upload unsigned, altered, missing, or from outside U1.
+        TooFewSites: fewer uploads than the threshold or the policy asks.
+        OutOfOrder: the message is for another attempt, or CONFIRM was answered.
+        PrivacyError: the site already confirmed a sum on this model.
+    """
+    message = decode(ConfirmRequest, request, COORDINATOR)
+    names = [upload.site for upload in message.uploads]
+    checks.attempt_is_mine(message.ctx, state.ctx)
+    checks.names_are_sorted("CONFIRM", names)
+    checks.within("CONFIRM", names, state.sharers)
+    checks.enough("CONFIRM", len(names), member.policy.quorum(state.cohort_size))
+    checks.own_upload_is_intact(message.uploads, member.name, state.y_hash)
+    checks.uploads_are_signed(message.uploads, state.ctx, state.r1, member.policy.roster)
+    checks.lock_stage("CONFIRM", state.context.keying, state.step, member.locks)
+    checks.lock_model(state.context.task, state.model_hash, member.locks)
+    r2 = transcript.r2(state.ctx, state.r1, message.uploads)
+    signature = member.identity.sign("confirm", state.ctx, r2)
+    new = Confirmed(
+        state.context,
+        state.step,
+        state.ctx,
+        r2,
+        state.cohort_size,
+        state.sharers,
+        tuple(names),
+        state.held,
+        state.rest,
+    )
+    return new, encode(Confirmation(member.name, signature))
+
+
+def unmask(member: Member, state: Confirmed, request: bytes) -> tuple[Finished | Keyed, bytes]:
+    """UNMASK: reveal b of each neighbour that uploaded, s of each that shared and did not.
+
+    Guarantees: never both of one site; the new state holds no secret of this step.
+
+    Raises:
+        TooFewSites: fewer than t sites confirmed the list that this site confirmed.
+        OutOfOrder: the message is for another attempt, or UNMASK was answered.
+    """
+    message = decode(UnmaskRequest, request, COORDINATOR)
+    names = [one.site for one in message.confirmations]
+    checks.attempt_is_mine(message.ctx, state.ctx)
+    checks.names_are_sorted("UNMASK", names)
+    checks.within("UNMASK", names, state.uploaders)
+    needed = member.policy.quorum(state.cohort_size)
+    checks.confirmations_suffice(_confirming(member, state, message, needed), needed)
+    checks.lock_stage("UNMASK", state.context.keying, state.step, member.locks)
+    done = set(state.uploaders)
+    b = tuple(Share(held.site, held.b) for held in state.held if held.site in done)
+    s = tuple(Share(held.site, held.s) for held in state.held if held.site not in done)
+    signature = member.identity.sign("reveal", *transcript.reveal_parts(state.ctx, b, s))
+    new = state.rest or Finished(state.context, state.step)
+    return new, encode(Reveal(member.name, b, s, signature))
+
+
+def _confirming(member: Member, state: Confirmed, message: UnmaskRequest, needed: int) -> list[str]:
+    """Return the sites that signed this site's R2, as soon as there are `needed` of them."""
+    found: list[str] = []
+    for one in message.confirmations:
+        signed = member.policy.roster.signed(
+            one.site, one.signature, "confirm", state.ctx, state.r2
+        )
+        found += [one.site] if signed else []
+        if len(found) == needed:
+            break
+    return found
