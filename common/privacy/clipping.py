@@ -125,11 +125,12 @@ def _single_pass(
         finite = batch.kept(torch.isfinite(norms_U)[batch.unit_B])
         return _single_pass(model, loss_per_sample, finite, max_grad_norm)
     factors_U = clip_factors(norms_U, max_grad_norm)
-    gradients = _zeros(model)
-    for prefix, layer in layers.items():
-        for name, gradient in layer.weighted_sum(factors_U).items():
-            gradients[f"{prefix}.{name}" if prefix else name] = gradient
-    return ClippedSum(gradients, norms_U.to(torch.float32))
+    gradients = {
+        f"{prefix}.{name}" if prefix else name: gradient
+        for prefix, layer in layers.items()
+        for name, gradient in layer.weighted_sum(factors_U).items()
+    }
+    return ClippedSum(_complete(model, gradients), norms_U.to(torch.float32))
 
 
 def clipped_sum_by_hooks(
@@ -156,13 +157,13 @@ def clipped_sum_by_hooks(
     norms_U = flat_UP.double().norm(dim=1)
     norms_U = torch.where(torch.isfinite(norms_U), norms_U, 0.0)
     factors_U = clip_factors(norms_U, max_grad_norm)
-    gradients = _zeros(model)
+    gradients = {}
     for name, tensor in by_unit.items():
         finite = torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0)
         is_used = (norms_U > 0).reshape(-1, *[1] * (tensor.dim() - 1))
         kept = torch.where(is_used, finite, 0.0)
         gradients[name] = torch.einsum("u...,u->...", kept, factors_U.to(tensor.dtype))
-    return ClippedSum(gradients, norms_U.to(torch.float32))
+    return ClippedSum(_complete(model, gradients), norms_U.to(torch.float32))
 
 
 def clip_factors(norms_U: Tensor, max_grad_norm: float) -> Tensor:
@@ -189,17 +190,17 @@ def _opacus_gradients(
     return {name: tensor.detach() for name, tensor in found.items() if tensor is not None}
 
 
-def _zeros(model: nn.Module) -> dict[str, Tensor]:
-    named = model.named_parameters()
+def _complete(model: nn.Module, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a gradient for every trainable parameter, in the model's order; zeros by default."""
     return {
-        name: torch.zeros_like(p, memory_format=torch.contiguous_format).detach()
-        for name, p in named
-        if p.requires_grad
+        name: gradients[name] if name in gradients else torch.zeros_like(parameter).detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
 
 
 def _nothing(model: nn.Module, batch: Batch) -> ClippedSum:
-    return ClippedSum(_zeros(model), torch.zeros(batch.num_units))
+    return ClippedSum(_complete(model, {}), torch.zeros(batch.num_units))
 
 
 def _checked(batch: Batch, max_grad_norm: float) -> Batch:

@@ -253,9 +253,9 @@ def _added(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def _squares(tensor_U: Tensor) -> Tensor:
-    """Return each unit's sum of squares, in double precision."""
-    norms: Tensor = torch.linalg.vector_norm(tensor_U.flatten(1), dim=1, dtype=torch.float64)
-    return norms.square()
+    """Return each unit's sum of squares; sums of sums are kept in double precision."""
+    norms: Tensor = torch.linalg.vector_norm(tensor_U.flatten(1), dim=1)
+    return norms.double().square()
 
 
 def _wants(layer: nn.Module, name: str) -> bool:

@@ -18,7 +18,7 @@ KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of σC·2^-20."""
 _ZEROS = bytes(1 << 18)
-_PAIRS = 1 << 15
+_PAIRS = 1 << 14
 
 
 class CryptoStream:
@@ -77,20 +77,24 @@ class CryptoStream:
         Guarantees: the radius comes from 63 bits, so that the tail reaches 9.3 σ.
         Source: Box and Muller, 1958.
         """
-        out = torch.empty(size + size % 2, dtype=torch.float32)
+        out = np.empty(size + size % 2, dtype=np.float32)
         for start in range(0, len(out), 2 * _PAIRS):
-            self._box_muller(out[start : start + 2 * _PAIRS])
-        noise: npt.NDArray[np.float32] = out.mul_(sigma)[:size].numpy()
-        return noise
+            self._box_muller(out[start : start + 2 * _PAIRS], np.float32(sigma))
+        return out[:size]
 
-    def _box_muller(self, out: torch.Tensor) -> None:
+    def _box_muller(self, out: npt.NDArray[np.float32], sigma: np.float32) -> None:
         pairs = len(out) // 2
-        words = torch.from_numpy(self.words(pairs + (pairs + 1) // 2).view(np.int64))
-        radius = (words[:pairs] & 0x7FFFFFFFFFFFFFFF).to(torch.float32)
-        radius = radius.add_(0.5).mul_(2.0**-63).log_().mul_(-2.0).sqrt_()
-        angle = words[pairs:].view(torch.int32)[:pairs].to(torch.float32).mul_(np.pi * 2.0**-31)
-        torch.mul(angle.cos(), radius, out=out[:pairs])
-        torch.mul(angle.sin_(), radius, out=out[pairs:])
+        words = self.words(pairs + (pairs + 1) // 2)
+        radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float32)
+        radius += np.float32(0.5)
+        radius *= np.float32(2.0**-63)
+        np.log(radius, out=radius)
+        radius *= np.float32(-2.0) * sigma * sigma
+        np.sqrt(radius, out=radius)
+        angle = words[pairs:].view(np.int32)[:pairs].astype(np.float32)
+        angle *= np.float32(np.pi * 2.0**-31)
+        np.multiply(np.cos(angle), radius, out=out[:pairs])
+        np.multiply(np.sin(angle), radius, out=out[pairs:])
 
 
 def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: int) -> float:
@@ -138,9 +142,14 @@ def add_noise(
 
 
 def _noised(stream: CryptoStream, tensor: torch.Tensor, sigma: float, grid: float) -> torch.Tensor:
-    units = tensor.detach().to("cpu", torch.float64).div(grid).round_()
-    if not bool(torch.isfinite(units).all()):
+    values = tensor.detach().to("cpu", torch.float32).contiguous().numpy().reshape(-1)
+    if not np.isfinite(values.sum(dtype=np.float64)):
         raise PrivacyError("noise: the clipped sum holds values that are not finite")
-    noise = torch.from_numpy(stream.gaussian(tensor.numel(), sigma / grid)).round_()
-    noised = units.add_(noise.reshape(tensor.shape)).mul_(grid)
-    return noised.to(tensor.device, torch.float32)
+    out = np.empty(len(values), dtype=np.float32)
+    for start in range(0, len(values), 2 * _PAIRS):
+        piece = values[start : start + 2 * _PAIRS].astype(np.float64)
+        piece *= 1 / grid
+        np.rint(piece, out=piece)
+        piece += np.rint(stream.gaussian(len(piece), sigma / grid))
+        np.multiply(piece, grid, out=out[start : start + len(piece)], casting="same_kind")
+    return torch.from_numpy(out).reshape(tensor.shape).to(tensor.device)
