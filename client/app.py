@@ -89,12 +89,12 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
         site = open_site(site_root(context))
         request = decode_request(stage, message.content)
         current = _session(site, context)
-        after, reply = answer(request, current, state.load(context))
-        egress.check(stage, reply, current)
-        state.store(context, after)
+        answered = answer(request, current, state.load(context))
+        egress.check(stage, answered.reply, current)
+        state.store(context, answered.state)
     except Exception as error:
         return _refuse(stage, site, error)
-    return reply
+    return answered.reply
 
 
 def _session(site: SiteFolder, context: Context) -> Session:

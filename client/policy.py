@@ -31,7 +31,6 @@ def gate(policy: SitePolicy, ask: Ask) -> None:
     """
     _purpose(policy, ask.study)
     _privacy(policy, ask.study)
-    _modalities(policy, ask.study)
     _cohort(policy, ask)
     _round(policy, ask)
 
@@ -58,15 +57,6 @@ def _privacy(policy: SitePolicy, study: Study) -> None:
         raise PolicyRefused(
             "normalise=federated releases exact statistics of the training clips; "
             "under differential privacy use normalise=none or normalise=person."
-        )
-
-
-def _modalities(policy: SitePolicy, study: Study) -> None:
-    extra = set(study.modalities) - set(policy.modalities)
-    if policy.modalities and extra:
-        raise PolicyRefused(
-            f"The study uses {', '.join(sorted(extra))}; {policy.site} allows only "
-            f"{', '.join(policy.modalities)}."
         )
 
 

@@ -1,5 +1,6 @@
 """What a site keeps warm between the messages of one run: study, keys, model and recordings."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,14 +15,16 @@ from client.folder import SiteFolder, open_site
 from client.locks import FileLocks
 from client.split import split_rows
 from client.train import device_of
+from common.budget import resolved
 from common.config import Study
 from common.keys import read_identity, read_roster
 from common.models.registry import build
 from common.parameters import Arrays, load_arrays
-from common.secagg.roster import Member
+from common.privacy.ledger import Ledger
+from common.secagg.roster import Member, Roster
 from common.settings import load_study
 from common.standardise import split, standardise
-from common.sums import policy_for
+from common.sums import parameters_of, policy_for
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,45 @@ class Session:
     Args:
         site: the site's folder.
         study: the study that the coordinator asks for, resolved and checked.
+        roster: the sites that this site has pinned.
     """
 
     site: SiteFolder
     study: Study
+    roster: Roster
 
     @cached_property
     def member(self) -> Member:
         """The site as the secure sum sees it."""
-        roster = read_roster(self.site.roster)
         identity = read_identity(self.site.identity, self.site.name)
-        return Member(identity, policy_for(self.study, roster), FileLocks(self.site.locks))
+        return Member(identity, policy_for(self.study, self.roster), FileLocks(self.site.locks))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The site's account of privacy spent, verified when it is opened."""
+        return Ledger.open(self.site.ledger, site=self.site.name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the manifest, so that a change of data shows in the ledger."""
+        return hashlib.sha256(self.site.manifest.read_bytes()).hexdigest()
 
     @cached_property
     def device(self) -> torch.device:
         """Where the site trains."""
         return device_of(self.study.device)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities of the study that this site says it has."""
+        return self.site.policy.modalities or tuple(self.study.modalities)
+
+    @property
+    def declared_units(self) -> int:
+        """The public number of units that a DP step is scaled by."""
+        policy = self.site.policy
+        by_person = self.study.privacy.unit == "person"
+        return policy.declared_persons if by_person else policy.declared_records
 
     @cached_property
     def train_data(self) -> SiteData:
@@ -76,11 +102,22 @@ class Session:
 
     @cached_property
     def _data(self) -> SiteData:
-        return load_site_data(self.study, self.site.manifest, self.site.cache)
+        data = load_site_data(self.study, self.site.manifest, self.site.cache)
+        hidden = [name for name in sorted(data.x) if name not in self.modalities]
+        return without(data, hidden)
 
     @cached_property
     def _rows(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         return split_rows(self._data, self.study.split, self.site.policy.fold_offset)
+
+
+def without(data: SiteData, modalities: list[str]) -> SiteData:
+    """The same clips with some modalities taken away."""
+    columns = [sorted(data.x).index(name) for name in modalities]
+    present_NM = data.present_NM.copy()
+    present_NM[:, columns] = False
+    cleared = {name: np.zeros_like(data.x[name]) for name in modalities}
+    return replace(data, x={**data.x, **cleared}, present_NM=present_NM)
 
 
 def presence(data: SiteData) -> dict[str, NDArray[np.bool_]]:
@@ -95,4 +132,7 @@ def session(root: Path, study_path: str, overrides: tuple[str, ...]) -> Session:
     Raises:
         ConfigError: the folder is not a site's, or the study does not fit.
     """
-    return Session(open_site(root), load_study(study_path, overrides))
+    site, asked = open_site(root), load_study(study_path, overrides)
+    roster = read_roster(site.roster)
+    study = resolved(asked, len(roster), parameters_of(asked))
+    return Session(site, study, roster)

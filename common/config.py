@@ -169,9 +169,10 @@ class SitePolicy:
         manifest: path of the site's manifest; relative to the site's folder, or absolute.
         cache: folder for extracted features; relative to the site's folder, or absolute.
         purposes: the purposes that a study may have here.
-        modalities: the modalities that may be used; empty allows those in the manifest.
+        modalities: the modalities that this site lets be used; empty allows what the manifest has.
         declared_persons: the public number of persons a run at this site is scaled by. It is
             declared once by the site, never computed from who happens to be in the data.
+        declared_records: the same for clips, where the unit is the record.
         max_epsilon: cap on the ε of one person over everything that this site ever released.
         delta: δ at which that cap is measured.
         allow_without_privacy: whether studies with privacy.mode=none may run at all.
@@ -189,6 +190,7 @@ class SitePolicy:
     purposes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     declared_persons: int = 0
+    declared_records: int = 0
     max_epsilon: float = 0.0
     delta: float = 1e-3
     allow_without_privacy: bool = False

@@ -4,7 +4,10 @@ Coordinator and sites build the same policy from the same study and roster; its 
 every signature, so a site never adds up anything else.
 """
 
+from math import prod
+
 from common.affect import evaluation_lanes, modality_views, view_lanes
+from common.budget import grid_of
 from common.config import Study
 from common.inputs import Shape, input_shapes
 from common.models.registry import build
@@ -19,7 +22,7 @@ LARGEST_INPUT = 1 << 10
 
 
 def policy_for(study: Study, roster: Roster) -> Policy:
-    """The rules of all sums of a study among these sites."""
+    """The rules of all sums of a resolved study among these sites."""
     sites = len(roster)
     layouts = {"train": train_layout(study, sites), "evaluate": evaluate_layout(study, sites)}
     if study.normalise == "federated":
@@ -30,7 +33,13 @@ def policy_for(study: Study, roster: Roster) -> Policy:
 
 
 def train_layout(study: Study, sites: int) -> Layout:
-    """Weighted updates of every trained tensor, and one weight for each group of parameters."""
+    """What a training round adds up.
+
+    Weighted updates of every trained tensor, with one weight for each group of parameters; or,
+    where noise is shared, noisy gradient sums on their grid and the persons declared.
+    """
+    if study.privacy.mode == "distributed":
+        return _noisy_layout(study, sites)
     secure, shapes = study.secure_aggregation, trained_shapes(study)
     reals = tuple(
         Real(name, shape, secure.update_norm, weight_of(name)) for name, shape in shapes.items()
@@ -38,6 +47,23 @@ def train_layout(study: Study, sites: int) -> Layout:
     cap = 1 << (secure.weight_cap - 1).bit_length()
     names = dict.fromkeys(weight_of(name) for name in shapes)
     return Layout(sites, reals, tuple(Weight(name, cap) for name in names))
+
+
+def _noisy_layout(study: Study, sites: int) -> Layout:
+    """Gradient sums as integers on the grid that choose_grid picked, in 21-bit fields if they fit.
+
+    Where they do not fit, each value takes a word of its own.
+    """
+    shapes = trained_shapes(study)
+    grid = grid_of(study, sites, parameters_of(study))
+    declared = Exact("declared_persons", cap=1 << 32)
+    narrow = Layout(sites)
+    if grid.limit > narrow.limit:
+        wide = tuple(Exact(name, shape, grid.limit) for name, shape in shapes.items())
+        return Layout(sites, exacts=(declared, *wide))
+    scale = narrow.limit * study.privacy.max_grad_norm / grid.clip_units
+    reals = tuple(Real(name, shape, scale) for name, shape in shapes.items())
+    return Layout(sites, reals, exacts=(declared,))
 
 
 def evaluate_layout(study: Study, sites: int) -> Layout:
@@ -67,6 +93,11 @@ def trained_shapes(study: Study) -> dict[str, Shape]:
     model = build(study)
     names = set(trainable_names(model))
     return {name: tuple(p.shape) for name, p in model.named_parameters() if name in names}
+
+
+def parameters_of(study: Study) -> int:
+    """Trained values of the study's model."""
+    return sum(prod(shape) for shape in trained_shapes(study).values())
 
 
 def weight_of(name: str) -> str:

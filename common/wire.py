@@ -7,7 +7,7 @@ refused: there is no free field in which a number could leave a site.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -25,7 +25,6 @@ MAX_TEXT_CHARS = 4096
 REFUSALS = ("policy", "budget", "ledger", "protocol", "order", "data", "config", "fault")
 
 Scalar = int | str | bytes
-Arrays = dict[str, NDArray[np.generic]]
 
 _REQUESTS: dict[str, dict[str, type]] = {
     "hello": {"version": int},
@@ -44,7 +43,7 @@ class Request:
 
     stage: str
     fields: Mapping[str, Scalar]
-    model: Arrays = field(default_factory=dict)
+    model: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def decode_request(stage: str, records: RecordDict) -> Request:
         ProtocolError: an unknown stage, a field too many, too few, of another type or too long.
     """
     fields = _fields(records, _REQUESTS, stage, ("tacit", "model") if stage == "mask" else ())
-    model: Arrays = {}
+    model: dict[str, NDArray[Any]] = {}
     if stage == "mask" and "model" in records.array_records:
         record = records.array_records["model"]
         model = {str(name): array.numpy() for name, array in record.items()}

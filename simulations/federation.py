@@ -33,6 +33,7 @@ class InProcessGrid(Grid):
         num_nodes: how many simulated nodes.
         run_config: the run's flat configuration.
         tap: sees every message in both directions, as it crossed.
+        after_stage: called when a stage's messages have been answered.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class InProcessGrid(Grid):
         num_nodes: int,
         run_config: RunConfig,
         tap: Tap | None = None,
+        after_stage: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = client_app
+        self._after_stage = after_stage
         self._tap = tap
         self._run = Run.create_empty(run_id=1)
         self._replies: dict[str, Message] = {}
@@ -85,7 +88,9 @@ class InProcessGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Deliver each message at once and keep its reply."""
-        return [self._deliver(message) for message in messages]
+        ids = [self._deliver(message) for message in messages]
+        self._after_stage()
+        return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies that are there, each once."""
@@ -122,9 +127,10 @@ def run_in_process(
     num_nodes: int,
     run_config: RunConfig,
     tap: Tap | None = None,
+    after_stage: Callable[[], None] = lambda: None,
 ) -> None:
     """Play a whole run; whatever the ServerApp raises is raised here."""
-    grid = InProcessGrid(client_app, num_nodes, run_config, tap)
+    grid = InProcessGrid(client_app, num_nodes, run_config, tap, after_stage)
     context = Context(
         run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=dict(run_config)
     )

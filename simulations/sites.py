@@ -1,11 +1,8 @@
 """Throw-away sites for a simulation: a folder, keys, policy and ledger for each."""
 
-import os
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-
-import numpy as np
 
 from client.data.manifest import read_manifest
 from client.split import folds_of
@@ -59,11 +56,11 @@ def prepare_federation(
         folder.mkdir(parents=True, mode=0o700)
         write_identity(folder / "identity.key", identities[name])
         write_roster(folder / ROSTER, {n: i.public_key for n, i in identities.items()})
-        persons = training_persons(study, manifest, offset)
-        policy = _policy(study, name, manifest, offset, reproducible_seed)
-        policy = replace(policy, declared_persons=max(1, persons[0]))
+        crowd = count_crowd(study, manifest, offset)
+        policy = _policy(study, name, manifest, crowd)
+        policy = replace(policy, fold_offset=offset, reproducible_seed=reproducible_seed)
         (folder / "policy.yaml").write_text(to_yaml(policy))
-        offset += persons[1]
+        offset += crowd.persons
     write_roster(root / ROSTER, {n: i.public_key for n, i in identities.items()})
     return Federation(root, tuple(manifests))
 
@@ -87,22 +84,39 @@ def find_manifests(data: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def training_persons(study: Study, manifest: Path, offset: int) -> tuple[int, int]:
-    """How many persons train at a site, and how many there are."""
-    table = read_manifest(
+@dataclass(frozen=True)
+class Crowd:
+    """What a site's manifest holds: a simulation declares it, a hospital rounds it.
+
+    Args:
+        persons: everyone.
+        training_persons: those who train.
+        training_records: their clips.
+        modalities: the study's modalities that some clip has.
+    """
+
+    persons: int
+    training_persons: int
+    training_records: int
+    modalities: tuple[str, ...]
+
+
+def count_crowd(study: Study, manifest: Path, offset: int) -> Crowd:
+    """Count who is in a manifest."""
+    rows = read_manifest(
         manifest, study.classes, study.purpose, date.today(), modalities=tuple(study.modalities)
-    )
-    persons = tuple(sorted({row.person_id for row in table.rows}))
+    ).rows
+    persons = tuple(sorted({row.person_id for row in rows}))
+    training = {row.person_id for row in rows if row.split in ("train", "")}
     if study.split.folds:
         fold_P = folds_of(persons, study.split.folds, offset)
-        return int(np.sum(fold_P != study.split.fold)), len(persons)
-    training = {row.person_id for row in table.rows if row.split in ("train", "")}
-    return len(training), len(persons)
+        training = {p for p, fold in zip(persons, fold_P, strict=True) if fold != study.split.fold}
+    records = sum(row.person_id in training for row in rows)
+    modalities = sorted({name for row in rows for name in row.sources})
+    return Crowd(len(persons), len(training), records, tuple(modalities))
 
 
-def _policy(
-    study: Study, name: str, manifest: Path, offset: int, reproducible_seed: int | None
-) -> SitePolicy:
+def _policy(study: Study, name: str, manifest: Path, crowd: Crowd) -> SitePolicy:
     """A policy that allows just this study."""
     privacy = study.privacy
     return SitePolicy(
@@ -110,23 +124,13 @@ def _policy(
         manifest=str(manifest),
         cache=str(manifest.parent / ".features"),
         purposes=(study.purpose,),
-        modalities=tuple(sorted(study.modalities)),
+        modalities=crowd.modalities,
+        declared_persons=max(1, crowd.training_persons),
+        declared_records=max(1, crowd.training_records),
         max_epsilon=privacy.target_epsilon if privacy.mode != "none" else 0.0,
         delta=privacy.target_delta,
         allow_without_privacy=privacy.mode == "none",
         min_sites=study.secure_aggregation.min_sites,
         min_persons=1,
         max_rounds=study.training.num_server_rounds,
-        fold_offset=offset,
-        reproducible_seed=reproducible_seed,
     )
-
-
-def site_folder(root: Path, sites: tuple[str, ...], node: int) -> Path:
-    """The folder of the site that a simulated node plays."""
-    return root / "sites" / sites[node]
-
-
-def is_prepared(root: Path) -> bool:
-    """Whether a folder holds a prepared federation."""
-    return (root / ROSTER).is_file() and os.access(root, os.R_OK)

@@ -1,0 +1,63 @@
+"""Every number that is about to leave is charged to the site's ledger before data is read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from client.session import Session
+from common.budget import round_event
+from common.privacy.events import Event, ExactThroughSecureSum, Unit
+from common.privacy.ledger import Opening
+from common.secagg.roster import Context
+from common.sums import parameters_of
+
+WHAT = {"statistics": "feature statistics", "train": "training", "evaluate": "evaluation counts"}
+
+
+@contextmanager
+def charge(session: Session, context: Context) -> Iterator[None]:
+    """Reserve before the block, commit after it; a block that fails stays charged in full.
+
+    Raises:
+        BudgetSpent: the round would exceed the study's or the site's cap; nothing was charged.
+        OutOfOrder: this very round was charged before.
+        LedgerError: the ledger is damaged or cannot be written.
+    """
+    ledger = session.ledger
+    ledger.open_study(_opening(session))
+    reservation = ledger.reserve(
+        session.study.name,
+        event_of(session, context.task),
+        round=context.round,
+        what=WHAT[context.task],
+        run=context.run,
+        attempt=context.attempt,
+        max_grad_norm=session.study.privacy.max_grad_norm if context.task == "train" else 0.0,
+        model_hash=context.model_hash.hex(),
+    )
+    yield
+    ledger.commit(reservation)
+
+
+def event_of(session: Session, task: str) -> Event:
+    """What one round of a task releases."""
+    study = session.study
+    if task == "train" and study.privacy.mode != "none":
+        return round_event(study, len(session.roster), parameters_of(study))
+    what = "model updates" if task == "train" else WHAT[task]
+    return ExactThroughSecureSum(what, session.site.policy.min_persons)
+
+
+def _opening(session: Session) -> Opening:
+    """The terms under which this study may spend at this site: the site's caps, not the study's."""
+    policy, privacy = session.site.policy, session.study.privacy
+    return Opening(
+        study=session.study.name,
+        unit=cast("Unit", privacy.unit),
+        delta=privacy.target_delta,
+        study_epsilon=min(privacy.target_epsilon, policy.max_epsilon),
+        site_epsilon=policy.max_epsilon,
+        site_delta=policy.delta,
+        site_unit=cast("Unit", privacy.unit),
+        fingerprint=session.fingerprint,
+    )

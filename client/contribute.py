@@ -1,0 +1,181 @@
+"""What a site adds to a sum: charge the ledger, do the work, noise it, encode it."""
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from client.charge import charge
+from client.data.arrays import SiteData
+from client.evaluate import evaluation_counts
+from client.session import Session, presence
+from client.train import (
+    Batch,
+    PrivateStep,
+    Units,
+    clipped_gradient,
+    to_batch,
+    train_openly,
+    train_privately,
+    weights_by_person,
+    weights_by_site,
+)
+from common.budget import grid_of
+from common.parameters import Arrays, to_arrays
+from common.privacy.discrete import discrete_gaussian_table, round_to_grid, sample_share
+from common.privacy.mechanism import CryptoStream
+from common.secagg import ring
+from common.secagg.derive import derive
+from common.secagg.masks import Words
+from common.secagg.roster import Context
+from common.standardise import statistics_lanes
+from common.sums import parameters_of, statistics_shapes
+
+Entropy = Callable[[int], bytes]
+
+
+def contribution(session: Session, context: Context, model: Arrays) -> Words:
+    """The encoded vector of one task, charged to the ledger before any recording is read.
+
+    Args:
+        session: the site in this run.
+        context: which task, round and attempt.
+        model: what the coordinator sent.
+
+    Raises:
+        BudgetSpent: the round would exceed the site's cap.
+        DataError: a recording cannot be used, or a value does not fit its field.
+    """
+    entropy = entropy_of(session, context)
+    work = {"statistics": _statistics, "evaluate": _evaluate, "train": _train}[context.task]
+    with charge(session, context):
+        return work(session, model, entropy)
+
+
+def entropy_of(session: Session, context: Context) -> Entropy:
+    """Where noise, sampling and rounding come from: the operating system.
+
+    A simulated site whose policy names a reproducible_seed derives them from it instead, so
+    that a run can be repeated; such a site protects nobody, and its reports say so.
+    """
+    seed = session.site.policy.reproducible_seed
+    if seed is None:
+        return os.urandom
+    secret = hashlib.sha256(f"reproducible {seed}".encode()).digest()
+    parts = (session.site.name, context.task, context.round, context.attempt)
+    counter = iter(range(1 << 30))
+    return lambda size: derive(secret, "reproducible", *parts, next(counter), size=size)
+
+
+def _statistics(session: Session, model: Arrays, entropy: Entropy) -> Words:
+    del model
+    layout = session.member.policy.layouts["statistics"]
+    data = session.train_data
+    names = tuple(statistics_shapes(session.study))
+    return ring.encode(layout, {}, {}, statistics_lanes(data.x, presence(data), names), entropy)
+
+
+def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
+    data = session.load(model, session.evaluation_data)
+    lanes = evaluation_counts(session.model, data, session.study, session.device)
+    layout = session.member.policy.layouts["evaluate"]
+    return ring.encode(layout, {}, {}, {name: np.int64(n) for name, n in lanes.items()}, entropy)
+
+
+def _train(session: Session, model: Arrays, entropy: Entropy) -> Words:
+    data = session.load(model, session.train_data)
+    work = {"none": _train_openly, "local": _train_locally, "distributed": _one_shared_step}
+    return work[session.study.privacy.mode](session, data, entropy)
+
+
+def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
+    study, before = session.study, to_arrays(session.model)
+    weight_N = np.ones(len(data), dtype=np.float32)
+    if study.training.balance_classes and len(data):
+        weight_N = weights_by_site(data.y_NC)
+    generator = torch.Generator().manual_seed(int.from_bytes(entropy(7), "little"))
+    if len(data):
+        train_openly(session.model, to_batch(data, weight_N, session.device), study, generator)
+    return _encode_update(session, before, _clips_by_group(session, data), entropy)
+
+
+def _train_locally(session: Session, data: SiteData, entropy: Entropy) -> Words:
+    before, stream = to_arrays(session.model), CryptoStream(entropy(32))
+    batch, units, step = _private_inputs(session, data)
+    train_privately(session.model, batch, units, step, session.study, stream)
+    return _encode_update(session, before, _declared_by_group(session), entropy)
+
+
+def _one_shared_step(session: Session, data: SiteData, entropy: Entropy) -> Words:
+    """Clip, bring to the grid, add this site's share of the noise, encode; masking follows."""
+    study, stream = session.study, CryptoStream(entropy(32))
+    layout = session.member.policy.layouts["train"]
+    grid = grid_of(study, layout.sites, parameters_of(study))
+    table = discrete_gaussian_table(grid.site_sigma)
+    batch, units, step = _private_inputs(session, data)
+    summed = clipped_gradient(session.model, batch, units, step, stream)
+    noised: dict[str, np.ndarray] = {}
+    for name, value in summed.items():
+        in_units = value.double().cpu().numpy() * (grid.clip_units / step.max_grad_norm)
+        whole = round_to_grid(stream, in_units, grid.box)
+        noised[name] = whole + sample_share(stream, whole.size, table).reshape(whole.shape)
+    declared = {"declared_persons": np.int64(session.site.policy.declared_persons)}
+    if layout.reals:
+        return ring.encode_grid(layout, noised, {}, declared)
+    return ring.encode(layout, {}, {}, {**noised, **declared}, entropy)
+
+
+def _private_inputs(session: Session, data: SiteData) -> tuple[Batch, Units, PrivateStep]:
+    """A site's clips, its units and the public constants of its DP steps."""
+    study, privacy = session.study, session.study.privacy
+    by_person = study.training.balance_classes and privacy.unit == "person"
+    ones_N = np.ones(len(data), dtype=np.float32)
+    weight_N = weights_by_person(data.y_NC, data.person_N) if by_person else ones_N
+    step = PrivateStep(
+        privacy.sampling_rate,
+        privacy.clips_per_person if privacy.unit == "person" else 1,
+        privacy.max_grad_norm,
+        float(privacy.noise_multiplier or 0),
+        privacy.sampling_rate * session.declared_units,
+    )
+    return to_batch(data, weight_N, session.device), Units.of(data, privacy.unit), step
+
+
+def _clips_by_group(session: Session, data: SiteData) -> dict[str, int]:
+    """Weight name -> clips behind it at this site: those that have the modality, or all."""
+    has = {name: int(mask.sum()) for name, mask in presence(data).items()}
+    most = session.study.secure_aggregation.weight_cap
+    return {
+        name: min(has.get(name.removeprefix("weight/"), len(data)), most)
+        for name in _weight_names(session)
+    }
+
+
+def _declared_by_group(session: Session) -> dict[str, int]:
+    """Weight name -> declared persons; 0 for a modality that the site does not have."""
+    most = session.study.secure_aggregation.weight_cap
+    declared = min(session.site.policy.declared_persons, most)
+    lacking = set(session.study.modalities) - set(session.modalities)
+    return {
+        name: 0 if name.removeprefix("weight/") in lacking else declared
+        for name in _weight_names(session)
+    }
+
+
+def _weight_names(session: Session) -> tuple[str, ...]:
+    return tuple(weight.name for weight in session.member.policy.layouts["train"].weights)
+
+
+def _encode_update(
+    session: Session, before: Arrays, counts: dict[str, int], entropy: Entropy
+) -> Words:
+    """The change that training made, cut to the agreed norm, with its weights."""
+    layout = session.member.policy.layouts["train"]
+    after = to_arrays(session.model)
+    update = {real.name: after[real.name] - before[real.name] for real in layout.reals}
+    norm = float(np.sqrt(sum(np.square(v, dtype=np.float64).sum() for v in update.values())))
+    most = session.study.secure_aggregation.update_norm
+    scale = np.float32(min(1.0, 0.999 * most / max(norm, 1e-12)))
+    return ring.encode(layout, {n: v * scale for n, v in update.items()}, counts, {}, entropy)

@@ -1,0 +1,73 @@
+"""One step a stage: policy gate, then the protocol, and for MASK the work itself."""
+
+import os
+from dataclasses import dataclass
+
+from client.contribute import contribution
+from client.policy import Ask, gate
+from client.session import Session
+from common.errors import ProtocolError
+from common.parameters import Arrays, model_hash
+from common.secagg.checks import COORDINATOR
+from common.secagg.messages import AdvertiseRequest, MaskRequest, decode
+from common.secagg.site import Given, advance, open_dealings, refuse
+from common.secagg.states import Shared, State
+from common.settings import config_hash
+from common.wire import VERSION, Reply, Request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What follows from a message: the state to keep, and the reply to send."""
+
+    state: State | None
+    reply: Reply
+
+
+def answer(request: Request, session: Session, state: State | None) -> Answer:
+    """Answer one message of the coordinator.
+
+    A breach of the protocol is answered with whom this site accuses; nothing else of a failure
+    leaves the site but one word, which the caller chooses.
+
+    Args:
+        request: the message, already checked for form.
+        session: the site in this run.
+        state: what the last message left.
+
+    Raises:
+        TacitError: the request is refused; the state stays what it was.
+    """
+    if request.stage == "hello":
+        return Answer(None, Reply({"version": VERSION, "site": session.site.name}))
+    body = bytes(request.fields["body"])  # type: ignore[arg-type]
+    member = session.member
+    try:
+        if request.stage == "advertise":
+            _gate(session, body)
+        if request.stage == "mask":
+            state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
+        else:
+            given = Given(os.urandom, config_hash(session.study))
+        after, reply = advance(member, request.stage, state, body, given)
+    except ProtocolError as error:
+        session.site.log("refused", stage=request.stage, word="protocol", reason=str(error))
+        return Answer(state, Reply({"body": refuse(member, error)}))
+    return Answer(after, Reply({"body": reply}))
+
+
+def _gate(session: Session, body: bytes) -> None:
+    context = decode(AdvertiseRequest, body, COORDINATOR).context
+    cohort = tuple(session.member.policy.roster)
+    gate(session.site.policy, Ask(session.study, context.task, context.round, cohort))
+
+
+def _work(
+    session: Session, state: State | None, body: bytes, model: Arrays
+) -> tuple[State | None, Given]:
+    """Check what the other sites dealt, then do the work that the round is about."""
+    if not isinstance(state, Shared):
+        return state, Given(os.urandom)
+    keyed = open_dealings(session.member, state, decode(MaskRequest, body, COORDINATOR))
+    words_W = contribution(session, state.context, model)
+    return keyed, Given(os.urandom, model_hash=model_hash(model), vector_W=words_W)

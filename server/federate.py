@@ -1,0 +1,146 @@
+"""A run, from the first model to the last: a plain loop over secret sums."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from common.affect import Metrics, metrics_from_lanes, modality_views, view_uars
+from common.budget import grid_of
+from common.config import Study
+from common.errors import DataError
+from common.models.registry import build
+from common.parameters import Arrays, to_arrays
+from common.secagg.ring import Decoded, FloatArray
+from common.standardise import from_lanes, split
+from common.sums import parameters_of, statistics_shapes
+from server.checkpoint import Checkpoint, write_atomically, write_checkpoint
+from server.optimizer import OptimizerState, optimizer
+from server.secure_sum import Sums
+
+Report = Callable[[dict[str, object]], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the sites' held-out persons say of a model.
+
+    Args:
+        metrics: None when no site keeps anybody for evaluation.
+        views: view of modalities -> UAR.
+    """
+
+    metrics: Metrics | None
+    views: dict[str, float | None]
+
+
+def federate(sums: Sums, folder: Path, report: Report) -> Arrays:
+    """Train a study's model over the sites, round by round.
+
+    Args:
+        sums: reaches the sites and adds up.
+        folder: gets a checkpoint after every round, and the finished model.
+        report: gets one dict of JSON values for each thing that happened.
+
+    Returns:
+        the finished model's tensors.
+    """
+    study = sums.study
+    model, state = first_model(sums), OptimizerState()
+    history: list[dict[str, object]] = []
+    for number in range(1, study.training.num_server_rounds + 1):
+        started = time.monotonic()
+        total = sums.over("train", number, model)
+        state, model = apply(study, state, model, total)
+        line: dict[str, object] = {"event": "round", "round": number, "sites": total.sites}
+        if _evaluates(study, number):
+            line |= described(evaluate(sums, number, model))
+        line["seconds"] = time.monotonic() - started
+        history.append(line)
+        report(line)
+        write_checkpoint(
+            folder / "checkpoint.safetensors", Checkpoint(number, model, state, tuple(history))
+        )
+    write_atomically(folder / "model.safetensors", save(model))
+    return model
+
+
+def first_model(sums: Sums) -> Arrays:
+    """The initial model, with the sites' feature statistics where the study asks for them."""
+    model = to_arrays(build(sums.study))
+    if sums.study.normalise != "federated":
+        return model
+    names = tuple(statistics_shapes(sums.study))
+    lanes = sums.over("statistics", 0, model).exacts
+    return model | from_lanes(lanes, names)
+
+
+def apply(
+    study: Study, state: OptimizerState, model: Arrays, total: Decoded
+) -> tuple[OptimizerState, Arrays]:
+    """One step of the coordinator's optimizer along what the sites summed."""
+    weights, statistics = split(model)
+    step = optimizer(study.training)
+    update = shared_update(study, total) if _is_shared(study) else mean_update(total)
+    state, weights = step(study.training, state, weights, update)
+    return state, weights | statistics
+
+
+def mean_update(total: Decoded) -> Arrays:
+    """The weighted mean update; a tensor that no site gave weight stays as it is."""
+    update: Arrays = {}
+    for name, value in total.sums.items():
+        mean = total.mean(name)
+        update[name] = np.asarray(np.zeros_like(value) if mean is None else mean, np.float32)
+    return update
+
+
+def shared_update(study: Study, total: Decoded) -> Arrays:
+    """Down the noisy gradient: the summed clipped gradients over the persons expected in a step.
+
+    The noise in the sum is the sites' together, as if drawn once.
+    """
+    declared = int(total.exacts["declared_persons"])
+    expected = max(study.privacy.sampling_rate * declared, 1e-12)
+    values: dict[str, FloatArray] = total.sums or _from_grid(study, total)
+    return {name: np.asarray(-value / expected, np.float32) for name, value in values.items()}
+
+
+def _from_grid(study: Study, total: Decoded) -> dict[str, FloatArray]:
+    """Gradient sums that came as whole grid units, each in a word of its own."""
+    grid = grid_of(study, total.layout.sites, parameters_of(study))
+    step = np.float64(study.privacy.max_grad_norm / grid.clip_units)
+    lanes = total.exacts.items()
+    return {name: value * step for name, value in lanes if name != "declared_persons"}
+
+
+def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluated:
+    """What the persons kept for evaluation say of a model, from summed counts."""
+    study = sums.study
+    total = sums.over("evaluate", number, model)
+    lanes = {name: int(value) for name, value in total.exacts.items()}
+    views = view_uars(lanes, study.classes, modality_views(tuple(study.modalities)))
+    try:
+        return Evaluated(metrics_from_lanes(lanes, study.classes), views)
+    except DataError:
+        return Evaluated(None, {})
+
+
+def described(evaluated: Evaluated) -> dict[str, object]:
+    """An evaluation as JSON values."""
+    if evaluated.metrics is None:
+        return {}
+    return {"metrics": json.loads(json.dumps(asdict(evaluated.metrics))), "views": evaluated.views}
+
+
+def _is_shared(study: Study) -> bool:
+    return study.privacy.mode == "distributed"
+
+
+def _evaluates(study: Study, number: int) -> bool:
+    last = number == study.training.num_server_rounds
+    return last or number % study.training.evaluate_every == 0

@@ -1,0 +1,157 @@
+"""A whole study on this machine: throw-away sites, a run through either engine, its result."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.app import app as client_app
+from client.session import session
+from common import errors
+from common.budget import resolved
+from common.config import Study
+from common.errors import ConfigError, EnvironmentFault, TacitError
+from common.keys import read_roster
+from common.settings import to_yaml
+from common.sums import parameters_of
+from server.app import app as server_app
+from simulations.federation import Tap, run_in_process
+from simulations.flower import run_with_flower
+from simulations.sites import prepare_federation
+
+ENGINES = ("flwr", "in-process")
+Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run leaves what it found.
+
+    Args:
+        root: holds study.yaml, progress.jsonl, checkpoint.safetensors, model.safetensors,
+            federation/ (the throw-away sites with their ledgers) and report.html.
+    """
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        """The study in full, with its noise multiplier."""
+        return self.root / "study.yaml"
+
+    @property
+    def model(self) -> Path:
+        """The finished model."""
+        return self.root / "model.safetensors"
+
+    @property
+    def federation(self) -> Path:
+        """The throw-away sites."""
+        return self.root / "federation"
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Everything that was reported so far; a line still being written is left out."""
+        path = self.root / "progress.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+
+def simulate(
+    study: Study,
+    data: Path,
+    out: Path,
+    engine: str = "in-process",
+    *,
+    reproducible: bool = False,
+    watch: Watch = lambda _line: None,
+    tap: Tap | None = None,
+) -> RunFolder:
+    """Run a study over the sites found in a folder of recordings.
+
+    Args:
+        study: what to run.
+        data: holds sites/NAME/manifest.csv (or .parquet).
+        out: the run's folder; must be new or empty.
+        engine: "flwr" (Flower's own simulation) or "in-process".
+        reproducible: draw private noise from the study's seed too, so that equal seeds give
+            equal runs; such a run protects nobody. Without privacy runs always repeat.
+        watch: gets each line of progress once.
+        tap: in-process only: sees every message that crosses.
+
+    Raises:
+        TacitError: whatever ended the run, with its own type.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
+    run = _new_folder(out)
+    repeatable = reproducible or study.privacy.mode == "none"
+    seed = study.seed if repeatable else None
+    federation = prepare_federation(study, data, run.federation, seed)
+    study = resolved(study, len(federation.sites), parameters_of(study))
+    run.study.write_text(to_yaml(study), encoding="utf-8")
+    config = {
+        "study": str(run.study.absolute()),
+        "federation": str(run.federation.absolute()),
+        "run-dir": str(run.root.absolute()),
+    }
+    follow = _Follower(run, watch)
+    try:
+        if engine == "flwr":
+            run_with_flower(len(federation.sites), config, follow)
+        else:
+            session.cache_clear()
+            run_in_process(server_app, client_app, len(federation.sites), config, tap, follow)
+    except TacitError:
+        _raise_said(run)
+        raise
+    finally:
+        follow()
+    return run
+
+
+def site_names(run: RunFolder) -> tuple[str, ...]:
+    """The sites of a run, in order."""
+    return tuple(read_roster(run.federation / "roster.json"))
+
+
+class _Follower:
+    """Hands each new line of progress on, once."""
+
+    def __init__(self, run: RunFolder, watch: Watch) -> None:
+        self._run = run
+        self._watch = watch
+        self._seen = 0
+
+    def __call__(self) -> None:
+        lines = self._run.progress()
+        for line in lines[self._seen :]:
+            self._watch(line)
+        self._seen = len(lines)
+
+
+def _new_folder(out: Path) -> RunFolder:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = any(out.iterdir())
+    except OSError as error:
+        raise EnvironmentFault(f"{out} cannot be made: {error.strerror}.") from error
+    if taken:
+        raise ConfigError(f"{out} is not empty; a run needs a folder of its own.")
+    return RunFolder(out)
+
+
+def _raise_said(run: RunFolder) -> None:
+    """Raise what the ServerApp said when it failed, with its own type."""
+    path = run.root / "error.json"
+    if not path.exists():
+        return
+    said = json.loads(path.read_text(encoding="utf-8"))
+    kind = getattr(errors, str(said["type"]), None)
+    if isinstance(kind, type) and issubclass(kind, TacitError):
+        error = TacitError(str(said["message"]))
+        error.exit_code = errors.ExitCode(int(said["exit_code"]))
+        raise error from None
+    raise TacitError(f"The coordinator failed: {said['type']}: {said['message']}") from None
