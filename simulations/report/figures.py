@@ -1,0 +1,140 @@
+"""Plots of a run as SVG that stands inside the page: its text takes the page's colour."""
+
+import html
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from simulations.report.run import RoundPoint, RunResult, SiteAccount
+
+INK = "#010203"
+"""Stands for the page's text colour, and is replaced by it in the SVG."""
+PRIVATE, OPEN, MUTED = "#2f7fd1", "#d9822b", "#8a8f98"
+LINES = ("#2f7fd1", "#d9822b", "#2e9e5b", "#b5529c", "#8a6fd1", "#c2483d", "#1f9ba6", "#8a8f98")
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.color": MUTED,
+    "legend.frameon": False,
+}
+
+
+def accuracy_over_rounds(run: RunResult) -> str:
+    """Plot UAR with its interval after each evaluated round, as SVG."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.4)
+        name = "without privacy" if run.mode == "none" else "with privacy"
+        _curve(axes, run.rounds, PRIVATE, name)
+        if run.rounds_without_privacy:
+            _curve(axes, run.rounds_without_privacy, OPEN, "the same model without privacy")
+        axes.axhline(run.metrics.chance, color=MUTED, linestyle="--", linewidth=1, label="chance")
+        if run.ceiling:
+            axes.axhline(
+                run.ceiling.uar, color=MUTED, linestyle=":", linewidth=1.5, label="ceiling"
+            )
+        axes.set(xlabel="round", ylabel="UAR on persons never seen", ylim=(0, 1))
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=2)
+        first, last = run.rounds[0], run.rounds[-1]
+        said = (
+            f"Line plot: UAR of {first.metrics.uar.value:.0%} after round {first.round} and "
+            f"{last.metrics.uar.value:.0%} after round {last.round}"
+        )
+        return _svg(figure, "accuracy", said)
+
+
+def epsilon_over_rounds(run: RunResult) -> str:
+    """Plot ε spent at each site after each round, as SVG; sites that spent alike share a line."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.4)
+        for colour, (sites, account) in zip(LINES, _alike(run.sites)[: len(LINES)], strict=False):
+            rounds, spent = zip(*((0, 0.0), *account.epsilon_by_round), strict=True)
+            axes.plot(rounds, spent, color=colour, marker=".", label=_listed(sites))
+        limits = {site.epsilon_limit for site in run.sites if site.epsilon_limit is not None}
+        if len(limits) == 1:
+            axes.axhline(limits.pop(), color=MUTED, linestyle=":", linewidth=1.5, label="limit")
+        axes.set(xlabel="round", ylabel=f"ε spent, per {run.sites[0].unit}")
+        axes.set_ylim(bottom=0)
+        _whole_rounds(axes)
+        figure.legend(loc="outside lower center", ncols=2)
+        said = f"Line plot: ε spent over {rounds[-1]} rounds, at {len(run.sites)} sites"
+        return _svg(figure, "epsilon", said)
+
+
+def modality_bars(run: RunResult) -> str:
+    """Plot UAR with everything shown and in each view of the modalities, as SVG."""
+    bars = [("everything", run.metrics.uar.value, PRIVATE)]
+    bars += [
+        (view, uar, OPEN if view.startswith("only") else MUTED)
+        for view, uar in run.views.items()
+        if uar is not None
+    ]
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(0.8 + 0.32 * len(bars))
+        names, values, colours = zip(*bars, strict=True)
+        drawn = axes.barh(names, values, color=colours, height=0.65)
+        axes.bar_label(drawn, labels=[f"{value:.1%}" for value in values], padding=4, color=INK)
+        axes.axvline(run.metrics.chance, color=INK, linestyle="--", linewidth=1)
+        axes.set(xlabel="UAR (dashed: chance)", xlim=(0, 1))
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        said = ", ".join(f"{name} {value:.0%}" for name, value in zip(names, values, strict=True))
+        return _svg(figure, "modalities", f"Bar plot of UAR: {said}")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.subplots()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _curve(axes: Axes, points: Sequence[RoundPoint], colour: str, name: str) -> None:
+    rounds = [point.round for point in points]
+    uars = [point.metrics.uar for point in points]
+    axes.plot(rounds, [uar.value for uar in uars], color=colour, marker="o", ms=4, label=name)
+    low, high = [uar.low for uar in uars], [uar.high for uar in uars]
+    axes.fill_between(rounds, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _whole_rounds(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _alike(sites: Sequence[SiteAccount]) -> list[tuple[list[str], SiteAccount]]:
+    groups: dict[tuple[tuple[int, float], ...], tuple[list[str], SiteAccount]] = {}
+    for site in sites:
+        key = tuple((number, round(spent, 3)) for number, spent in site.epsilon_by_round)
+        groups.setdefault(key, ([], site))[0].append(site.name)
+    return list(groups.values())
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _svg(figure: Figure, salt: str, said: str) -> str:
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    named = f'<svg role="img" aria-label="{html.escape(said)}"'
+    return svg[svg.index("<svg") :].replace("<svg", named, 1).replace(INK, "currentColor")

@@ -1,0 +1,88 @@
+"""A finished run as one screen of 80 columns."""
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from simulations.report.page import interval, percent, spent_range
+from simulations.report.run import RunResult, SiteAccount
+
+MOST_SITES = 10
+
+
+def summary_screen(run: RunResult, report: Path | None = None) -> RenderableType:
+    """Say in at most 40 lines what was reached, what it cost, and where to read more.
+
+    Args:
+        run: the finished run.
+        report: where its page is, if it was written.
+    """
+    parts: list[RenderableType] = [_reached(run), Text()]
+    parts += [_accounts(run), _ledger(run)] if run.mode != "none" else [Text("no privacy", "bold")]
+    if report:
+        parts.append(Text.assemble(("report  ", "dim"), str(report), overflow="fold"))
+    return Panel(Group(*parts), title=f"{run.study}: {_scale(run)}", width=80, padding=(0, 1))
+
+
+def _scale(run: RunResult) -> str:
+    return f"{len(run.sites)} sites, {run.rounds[-1].round} rounds, {run.seconds:.0f} s"
+
+
+def _reached(run: RunResult) -> Table:
+    metrics, without = run.metrics, run.metrics_without_privacy
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"{metrics.persons} persons never seen")
+    for title in ("UAR", f"{metrics.confidence:.0%} interval", "weighted F1", "interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    name = "this model" if run.mode == "none" else "with privacy"
+    for row, found, style in ((name, metrics, "bold"), ("without privacy", without, "")):
+        if found:
+            table.add_row(
+                row,
+                percent(found.uar.value),
+                interval(found.uar),
+                percent(found.weighted_f1.value),
+                interval(found.weighted_f1),
+                style=style,
+            )
+    table.add_row("chance", percent(metrics.chance), style="dim")
+    if run.ceiling:
+        table.add_row("ceiling", percent(run.ceiling.uar), style="dim")
+    return table
+
+
+def _accounts(run: RunResult) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("site", no_wrap=True, max_width=20)
+    for title in ("ε spent", "ε left", "δ"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("unit")
+    table.add_column("ledger")
+    for site in run.sites[:MOST_SITES]:
+        table.add_row(*_account(site))
+    if len(run.sites) > MOST_SITES:
+        rest = f"and {len(run.sites) - MOST_SITES} more"
+        table.add_row(rest, f"all: {spent_range(run)}", style="dim")
+    return table
+
+
+def _account(site: SiteAccount) -> tuple[str | Text, ...]:
+    verified = site.ledger_verified
+    return (
+        site.name,
+        "–" if site.epsilon_spent is None else f"{site.epsilon_spent:.2f}",
+        "no limit" if site.epsilon_left is None else f"{site.epsilon_left:.2f}",
+        "–" if site.delta is None else f"{site.delta:.0e}",
+        site.unit,
+        Text("verified" if verified else "not verified", style="green" if verified else "bold red"),
+    )
+
+
+def _ledger(run: RunResult) -> Text:
+    if run.ledgers_verified:
+        return Text(f"ledger verified at all {len(run.sites)} sites", style="bold green")
+    broken = [site.name for site in run.sites if not site.ledger_verified]
+    return Text(f"ledger NOT verified at {', '.join(broken[:5])}", style="bold red")
