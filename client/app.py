@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client import egress, state
-from client.folder import SiteFolder, open_site
+from client.folder import log, policy_stamp
 from client.session import Session, session
 from client.steps import answer
 from common.errors import (
@@ -84,29 +84,32 @@ def _respond(stage: str, message: Message, context: Context) -> Message:
 
 
 def _reply(stage: str, message: Message, context: Context) -> Reply:
-    site: SiteFolder | None = None
+    root: Path | None = None
     try:
-        site = open_site(site_root(context))
+        root = site_root(context)
         request = decode_request(stage, message.content)
-        current = _session(site, context)
+        current = _session(root, context)
         answered = answer(request, current, state.load(context))
         egress.check(stage, answered.reply, current)
         state.store(context, answered.state)
     except Exception as error:
-        return _refuse(stage, site, error)
+        return _refuse(stage, root, error)
     return answered.reply
 
 
-def _session(site: SiteFolder, context: Context) -> Session:
+def _session(root: Path, context: Context) -> Session:
+    """The run's session, read anew when the site's policy has changed."""
     overrides = overrides_from_run_config(context.run_config)
-    return session(site.root, str(context.run_config.get("study", "")), overrides)
+    study = str(context.run_config.get("study", ""))
+    return session(root, study, overrides, policy_stamp(root))
 
 
-def _refuse(stage: str, site: SiteFolder | None, error: Exception) -> Reply:
+def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
     """Log the reason at the site; answer in one word."""
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), "fault")
-    if site is not None:
-        site.log("refused", stage=stage, word=word, error=type(error).__name__, reason=str(error))
+    if root is not None:
+        said = {"stage": stage, "word": word, "error": type(error).__name__, "reason": str(error)}
+        log(root, "refused", **said)
     return Reply(refused=word)
 
 

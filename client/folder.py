@@ -58,13 +58,25 @@ class SiteFolder:
         """Extracted features."""
         return self.root / self.policy.cache
 
-    def log(self, event: str, **details: str | int | float | bool) -> None:
-        """Append one JSON line to the site's log; the place for reasons that must not leave."""
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event}
-        path = self.root / "site.log"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as out:
-            out.write(json.dumps({**line, **details}, ensure_ascii=False) + "\n")
+
+def log(root: Path, event: str, **details: str | int | float | bool) -> None:
+    """Append one JSON line to a site's log; the place for reasons that must not leave."""
+    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event}
+    descriptor = os.open(root / "site.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as out:
+        out.write(json.dumps({**line, **details}, ensure_ascii=False) + "\n")
+
+
+def policy_stamp(root: Path) -> int:
+    """When the site's policy was last changed.
+
+    Raises:
+        ConfigError: the folder is not a site's.
+    """
+    try:
+        return (root / "policy.yaml").stat().st_mtime_ns
+    except OSError as error:
+        raise ConfigError(f"{root} is not a site's folder: it holds no policy.yaml.") from error
 
 
 def open_site(root: Path) -> SiteFolder:
@@ -73,6 +85,5 @@ def open_site(root: Path) -> SiteFolder:
     Raises:
         ConfigError: there is no policy in it, or the policy does not fit.
     """
-    if not (root / "policy.yaml").is_file():
-        raise ConfigError(f"{root} is not a site's folder: it holds no policy.yaml.")
+    policy_stamp(root)
     return SiteFolder(root, load_policy(root / "policy.yaml"))

@@ -126,12 +126,19 @@ def presence(data: SiteData) -> dict[str, NDArray[np.bool_]]:
 
 
 @lru_cache(maxsize=128)
-def session(root: Path, study_path: str, overrides: tuple[str, ...]) -> Session:
+def session(root: Path, study_path: str, overrides: tuple[str, ...], policy_stamp: int) -> Session:
     """The session of a site in a run; kept for the life of the process.
+
+    Args:
+        root: the site's folder.
+        study_path: a study's name or path.
+        overrides: key=value pairs on top of it.
+        policy_stamp: when the policy was last changed: another one makes another session.
 
     Raises:
         ConfigError: the folder is not a site's, or the study does not fit.
     """
+    del policy_stamp
     site, asked = open_site(root), load_study(study_path, overrides)
     roster = read_roster(site.roster)
     study = resolved(asked, len(roster), parameters_of(asked))

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from client.contribute import contribution
+from client.folder import log
 from client.policy import Ask, gate
 from client.session import Session
 from common.errors import ProtocolError
@@ -51,7 +52,7 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
             given = Given(os.urandom, config_hash(session.study))
         after, reply = advance(member, request.stage, state, body, given)
     except ProtocolError as error:
-        session.site.log("refused", stage=request.stage, word="protocol", reason=str(error))
+        log(session.site.root, "refused", stage=request.stage, word="protocol", reason=str(error))
         return Answer(state, Reply({"body": refuse(member, error)}))
     return Answer(after, Reply({"body": reply}))
 
