@@ -19,7 +19,7 @@ Options = Mapping[str, Any]
 KINDS = ("audio", "features", "image", "physio", "text", "video")
 IMAGE_SIDE = 32
 SPEECH_DIM = 432
-PHYSIO_DIM = 64
+PHYSIO_DIM = 66
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,22 @@ day, order or the length of a clip.
 """
 
 from client.data.features.base import FrontEnd
+from client.data.features.logmel import LOGMEL
+from client.data.features.physio import PHYSIO_FUNCTIONALS
+from client.data.features.pictures import GRAY32, VIDEO_GRAY
 from client.data.features.speech import SPEECH_FUNCTIONALS
 from client.data.features.text import TEXT_HASH
 from client.data.features.vector import VECTOR
 from common.errors import ConfigError
 
 FRONT_ENDS: dict[str, FrontEnd] = {
+    "gray32": GRAY32,
+    "logmel": LOGMEL,
+    "physio_functionals": PHYSIO_FUNCTIONALS,
     "speech_functionals": SPEECH_FUNCTIONALS,
     "text_hash": TEXT_HASH,
     "vector": VECTOR,
+    "video_gray": VIDEO_GRAY,
 }
 
 

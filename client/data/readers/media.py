@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from client.data.readers.files import check_size
+from client.data.readers.images import centre_square
 from common.errors import DataError
 
 MAX_VIDEO_BYTES = 16 << 30
 MAX_PIXELS = 8192 * 8192
+MOST_KEPT = 1 << 12
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4",
@@ -90,3 +92,46 @@ def _sound_blocks(container: Any, stream: Any, rate_hz: int) -> Iterator[npt.NDA
             yield mono.to_ndarray()[0].astype(np.float64)
     for mono in resampler.resample(None):
         yield mono.to_ndarray()[0].astype(np.float64)
+
+
+def decode_frames(
+    path: Path, window: tuple[float, float | None], frames: int, side: int
+) -> npt.NDArray[np.float64]:
+    """Return evenly spaced frames of a window as grey values (frames, side, side), 0 to 1.
+
+    The film is read in a stream; at most 4096 small frames are held, every second one of
+    them is dropped when there are more.
+
+    Raises:
+        DataError: when there is no picture in the window, or the file is damaged.
+    """
+    with open_media(path) as container:
+        if not container.streams.video:
+            raise DataError(f"{path.name}: the file holds no pictures")
+        kept: list[npt.NDArray[np.float64]] = []
+        every = 1
+        for seen, image in enumerate(_window_images(path, container, window)):
+            if seen % every == 0:
+                kept.append(centre_square(image.convert("L"), side))
+            if len(kept) >= MOST_KEPT:
+                kept, every = kept[::2], 2 * every
+    if not kept:
+        raise DataError(f"{path.name}: no picture inside the window")
+    chosen = ((np.arange(frames) + 0.5) * len(kept) / frames).astype(np.int64)
+    return np.stack([kept[min(i, len(kept) - 1)] for i in chosen])
+
+
+def _window_images(path: Path, container: Any, window: tuple[float, float | None]) -> Iterator[Any]:
+    start_s, end_s = window
+    stream = container.streams.video[0]
+    stream.thread_type = "NONE"
+    if stream.width * stream.height > MAX_PIXELS:
+        raise DataError(f"{path.name}: frames of {stream.width} x {stream.height}, too large")
+    if start_s > 2:
+        container.seek(int((start_s - 1) * av.time_base))
+    for frame in container.decode(stream):
+        time_s = float(frame.time or 0.0)
+        if end_s is not None and time_s >= end_s:
+            return
+        if time_s >= start_s:
+            yield frame.to_image()
