@@ -1,10 +1,11 @@
 """One modality becomes one token: vectors, sequences and images, each by small layers.
 
-Every encoder is built from (shape, width, hidden, dropout), maps (B, *shape) to (B, width), and
-ends in a linear layer called `project`. Normalisation is within one clip (LayerNorm, GroupNorm),
+Every encoder is built from its `Sizes`, maps (B, *shape) to (B, width), and ends in a linear
+layer called `project`. Normalisation is within one clip (LayerNorm, GroupNorm),
 never across a batch: a person's gradient must not depend on who else was sampled.
 """
 
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -12,40 +13,62 @@ from torch import Tensor, nn
 
 VECTOR, SEQUENCE, IMAGE = 1, 2, 3
 """The ranks of the three shapes (F,), (T, F) and (C, H, W)."""
+LINEAR_NORM = 2.0
+"""Norm of a clip before a linear encoder; small enough for a learning rate of 0.1."""
 
 
-class Encoder(nn.Module):
-    """Maps one modality to one token.
+@dataclass(frozen=True)
+class Sizes:
+    """What an encoder is built from.
 
     Args:
         shape: one clip's shape, without the batch.
         width: features of the token.
         hidden: features of the hidden layers.
         dropout: share of hidden features dropped while training.
+        norm: L2 norm that a clip (of a sequence: a time step) typically has; public.
     """
+
+    shape: tuple[int, ...]
+    width: int
+    hidden: int
+    dropout: float
+    norm: float
+
+
+class Encoder(nn.Module):
+    """Maps one modality to one token."""
 
     ranks: tuple[int, ...] = ()
     """Which ranks of shape this encoder reads."""
 
     project: nn.Linear
 
-    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
 
 
 class LinearEncoder(Encoder):
-    """A linear map of anything; a sequence is averaged over time first."""
+    """A linear map of anything; a sequence is averaged over time first.
+
+    Inputs are brought to a common norm by a public constant: else the modality with the most
+    features would learn fastest and take up most of a clipped gradient. (Encoders with a hidden
+    layer need no such constant: their normalisation undoes any.)
+    """
 
     ranks = (VECTOR, SEQUENCE, IMAGE)
 
-    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
-        super().__init__(shape, width, hidden, dropout)
-        self.over_time = len(shape) == SEQUENCE
-        self.project = nn.Linear(shape[-1] if self.over_time else prod(shape), width)
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.over_time = len(sizes.shape) == SEQUENCE
+        self.gain = LINEAR_NORM / sizes.norm
+        features = sizes.shape[-1] if self.over_time else prod(sizes.shape)
+        self.project = nn.Linear(features, sizes.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, *shape) to (B, width)."""
-        return self.project(x.mean(dim=1) if self.over_time else x.flatten(1))  # type: ignore[no-any-return]
+        x_BF = x.mean(dim=1) if self.over_time else x.flatten(1)
+        return self.project(self.gain * x_BF)  # type: ignore[no-any-return]
 
 
 class MlpEncoder(Encoder):
@@ -53,12 +76,16 @@ class MlpEncoder(Encoder):
 
     ranks = (VECTOR,)
 
-    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
-        super().__init__(shape, width, hidden, dropout)
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        hidden = sizes.hidden
         self.hidden = nn.Sequential(
-            nn.Linear(shape[0], hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)
+            nn.Linear(sizes.shape[0], hidden),
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(sizes.dropout),
         )
-        self.project = nn.Linear(hidden, width)
+        self.project = nn.Linear(hidden, sizes.width)
 
     def forward(self, x_BF: Tensor) -> Tensor:
         """Map (B, F) to (B, width)."""
@@ -70,18 +97,19 @@ class Conv1dEncoder(Encoder):
 
     ranks = (SEQUENCE,)
 
-    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
-        super().__init__(shape, width, hidden, dropout)
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        hidden = sizes.hidden
         self.convolutions = nn.Sequential(
-            nn.Conv1d(shape[1], hidden, kernel_size=5, stride=2, padding=2),
+            nn.Conv1d(sizes.shape[1], hidden, kernel_size=5, stride=2, padding=2),
             group_norm(hidden),
             nn.GELU(),
             nn.Conv1d(hidden, hidden, kernel_size=5, stride=2, padding=2),
             group_norm(hidden),
             nn.GELU(),
         )
-        self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.project = nn.Linear(hidden, sizes.width)
 
     def forward(self, x_BTF: Tensor) -> Tensor:
         """Map (B, T, F) to (B, width)."""
@@ -94,11 +122,11 @@ class Conv2dEncoder(Encoder):
 
     ranks = (IMAGE,)
 
-    def __init__(self, shape: tuple[int, ...], width: int, hidden: int, dropout: float) -> None:
-        super().__init__(shape, width, hidden, dropout)
-        narrow = max(2, hidden // 2)
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        hidden, narrow = sizes.hidden, max(2, sizes.hidden // 2)
         self.convolutions = nn.Sequential(
-            nn.Conv2d(shape[0], narrow, kernel_size=5, stride=2, padding=2),
+            nn.Conv2d(sizes.shape[0], narrow, kernel_size=5, stride=2, padding=2),
             group_norm(narrow),
             nn.GELU(),
             nn.Conv2d(narrow, hidden, kernel_size=3, stride=2, padding=1),
@@ -106,8 +134,8 @@ class Conv2dEncoder(Encoder):
             nn.GELU(),
             nn.AdaptiveAvgPool2d(2),
         )
-        self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(4 * hidden, width)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.project = nn.Linear(4 * hidden, sizes.width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, width)."""

@@ -1,6 +1,7 @@
 """From a study to its model: names to encoders and fusions, shapes to sizes."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from common.config import Study
 from common.errors import ConfigError
-from common.inputs import input_shapes
+from common.inputs import front_end_of, input_shapes
 from common.models.encoders import (
     IMAGE,
     SEQUENCE,
@@ -20,6 +21,7 @@ from common.models.encoders import (
     Encoder,
     LinearEncoder,
     MlpEncoder,
+    Sizes,
     where_present,
 )
 from common.models.fusion import Fusion, GatedAttention, Late, MaskedMean, SmallTransformer
@@ -42,6 +44,8 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 AUTO = {VECTOR: "mlp", SEQUENCE: "conv1d", IMAGE: "conv2d"}
 """Which encoder reads which rank, where the study leaves it open and hidden is above 0."""
+UNIT_NORM = frozenset({"text_hash"})
+"""Front ends whose features have norm 1 together, whatever their number."""
 
 
 class Multimodal(nn.Module):
@@ -124,7 +128,19 @@ def encoder_for(study: Study, modality: str, shape: Shape, width: int) -> Encode
         )
     if name != "linear" and hidden == 0:
         raise ConfigError(f"{where}: '{name}' needs model.hidden above 0; use 'linear' or 'auto'")
-    return encoder_type(shape, width, hidden, study.model.dropout)
+    norm = typical_norm(study, modality, shape)
+    return encoder_type(Sizes(shape, width, hidden, study.model.dropout, norm))
+
+
+def typical_norm(study: Study, modality: str, shape: Shape) -> float:
+    """Return the L2 norm that a clip's features typically have, from the study alone.
+
+    Front ends scale each feature to about unit size, so the norm is the root of their number;
+    UNIT_NORM names those that scale the whole clip to norm 1 instead.
+    """
+    if front_end_of(modality, study.modalities[modality]) in UNIT_NORM:
+        return 1.0
+    return math.sqrt(shape[-1] if len(shape) == SEQUENCE else math.prod(shape))
 
 
 def check_sizes(study: Study) -> None:

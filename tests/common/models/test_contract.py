@@ -9,7 +9,7 @@ from opacus.validators import ModuleValidator
 from torch import nn
 
 from common.config import Modality, Model, Study
-from common.models.encoders import IMAGE, SEQUENCE, VECTOR
+from common.models.encoders import IMAGE, SEQUENCE, VECTOR, Sizes
 from common.models.fusion import Fusion
 from common.models.registry import ENCODERS, FUSIONS, build_for
 
@@ -37,6 +37,10 @@ def study(fusion="masked_mean", hidden=8, width=8, **changes):
     )
 
 
+def sizes(shape):
+    return Sizes(shape, width=5, hidden=8, dropout=0.0, norm=3.0)
+
+
 def stirred(model):
     """Move every parameter off its first value, so that no zero hides a missing gradient."""
     generator = torch.Generator().manual_seed(1)
@@ -62,7 +66,7 @@ def built(fusion, hidden, **changes):
 
 @pytest.mark.parametrize(("name", "rank"), ENCODER_CASES)
 def test_an_encoder_maps_its_shape_to_one_token(name, rank):
-    encoder = ENCODERS[name](SHAPES[rank], 5, 8, 0.0)
+    encoder = ENCODERS[name](sizes(SHAPES[rank]))
     token_BW = encoder(torch.randn(3, *SHAPES[rank]))
     assert token_BW.shape == (3, 5)
     assert token_BW.dtype == torch.float32
@@ -70,7 +74,7 @@ def test_an_encoder_maps_its_shape_to_one_token(name, rank):
 
 @pytest.mark.parametrize(("name", "rank"), ENCODER_CASES)
 def test_an_encoder_reads_one_clip_without_regard_to_the_others(name, rank):
-    encoder = ENCODERS[name](SHAPES[rank], 5, 8, 0.0)
+    encoder = ENCODERS[name](sizes(SHAPES[rank]))
     x = torch.randn(3, *SHAPES[rank])
     torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]))
 
@@ -79,7 +83,7 @@ def test_an_encoder_reads_one_clip_without_regard_to_the_others(name, rank):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_convolution_reads_the_smallest_inputs(name, size):
     shape = (size, 4) if name == "conv1d" else (1, size, size)
-    assert ENCODERS[name](shape, 5, 8, 0.0)(torch.randn(2, *shape)).isfinite().all()
+    assert ENCODERS[name](sizes(shape))(torch.randn(2, *shape)).isfinite().all()
 
 
 @pytest.mark.parametrize(("fusion", "hidden"), MODEL_CASES)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from client.data.features.text import text_hash
 from common.config import Modality, Model, Study
 from common.errors import ConfigError
+from common.inputs import input_shapes
 from common.models.registry import build, build_for
 
 STUDY = Study(
@@ -41,7 +43,7 @@ def test_late_fusion_without_hidden_layers_is_multinomial_regression():
         for parameter in model.parameters():
             nn.init.normal_(parameter)
     face, voice = (model.encoders[name].project for name in model.modalities)
-    joined_BF = torch.cat([x["features_face"], x["features_voice"]], dim=1)
+    joined_BF = torch.cat([2 / 2 * x["features_face"], 2 / 6**0.5 * x["features_voice"]], dim=1)
     weight_CF = torch.cat([face.weight, voice.weight], dim=1)
     expected_BC = joined_BF @ weight_CF.T + face.bias + voice.bias
     torch.testing.assert_close(model(x, torch.ones(5, 2, dtype=torch.bool)), expected_BC)
@@ -78,3 +80,21 @@ def with_encoder(name):
 def test_what_makes_no_network_is_refused_by_name(study, shape, said):
     with pytest.raises(ConfigError, match=said):
         build_for(study, {"features_voice": shape, "features_face": shape})
+
+
+def linear(modality, options=None):
+    modalities = {modality: Modality(encoder="linear", options=options or {})}
+    return build(replace(STUDY, modalities=modalities)).encoders[modality]
+
+
+@pytest.mark.parametrize("modality", ["audio", "physio", "video"])
+def test_a_linear_encoder_sees_equal_norms_however_many_features_there_are(modality):
+    encoder = linear(modality)
+    shape = input_shapes(replace(STUDY, modalities={modality: Modality()}))[modality]
+    assert encoder.gain * shape[-1] ** 0.5 == pytest.approx(2.0)
+
+
+def test_hashed_text_has_norm_one_as_its_encoder_expects():
+    features = text_hash("One sentence of a few words, and another one.", 256)
+    encoder = linear("text", {"dim": 256})
+    assert encoder.gain * (features**2).sum() ** 0.5 == pytest.approx(2.0, rel=1e-4)
