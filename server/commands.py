@@ -1,0 +1,5 @@
+"""Commands of the coordinator."""
+
+import typer
+
+app = typer.Typer()

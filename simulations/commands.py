@@ -1,0 +1,148 @@
+"""Commands for everything that needs no hospital."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from common.config import Study
+from common.settings import load_study, study_names
+from simulations.console import console, following
+from simulations.corpus import write_corpus
+from simulations.crossval import Repeat, repeat_study, spread, variants
+from simulations.demo import demonstrate
+from simulations.report import summary_screen, write_report
+from simulations.result import read_result, with_ceiling
+from simulations.sites import prepare_federation
+from simulations.studies import ENGINES, simulate
+
+app = typer.Typer()
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings on top of the study: privacy.mode=local …")
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Recordings: DIR/sites/NAME/manifest.csv [data/STUDY]")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the results [runs/STUDY-TIME]")]
+Engine = Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")]
+
+
+@app.command("simulate")
+def simulate_command(
+    study: Annotated[str, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")],
+    settings: Overrides = None,
+    data: Data = None,
+    out: Out = None,
+    engine: Engine = "flwr",
+    reproducible: Annotated[
+        bool, typer.Option(help="Private noise from the seed: repeats, and protects nobody.")
+    ] = False,
+) -> None:
+    """Run a study over simulated sites and report it."""
+    chosen = load_study(study, settings or ())
+    where = data or Path("data") / chosen.name
+    with following(chosen.name, chosen.training.num_server_rounds) as watch:
+        run = simulate(
+            chosen, where, _out(chosen, out), engine, reproducible=reproducible, watch=watch
+        )
+    result = read_result(run, engine, ceiling=with_ceiling(where))
+    console.print(summary_screen(result, write_report(result, run.root)))
+
+
+@app.command("crossval")
+def crossval_command(
+    study: Annotated[str, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")],
+    settings: Overrides = None,
+    data: Data = None,
+    out: Out = None,
+    folds: Annotated[int, typer.Option(help="Folds by person; 0 takes the study's own.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Seeds, where the manifest holds the split.")] = 5,
+) -> None:
+    """Run a study over folds of persons (or seeds) and say mean and spread."""
+    chosen = load_study(study, settings or ())
+    runs = variants(chosen, folds or chosen.split.folds, seeds)
+    where, target = data or Path("data") / chosen.name, _out(chosen, out)
+    found = []
+    for name, variant in runs.items():
+        with following(f"{chosen.name} {name}", variant.training.num_server_rounds) as watch:
+            found.append(repeat_study(variant, where, target, name, watch))
+    console.print(_spread_table(chosen, found))
+
+
+@app.command("corpus")
+def corpus_command(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    seed: int = 0,
+    sites: int = 6,
+    persons_per_site: int = 40,
+    clips_per_person: int = 5,
+) -> None:
+    """Write a synthetic multimodal corpus as real files."""
+    with console.status("writing …"):
+        known = write_corpus(out, seed, sites, persons_per_site, clips_per_person)
+    console.print(f"{known.clips} clips of {len(known.sites)} sites in {out}.")
+
+
+@app.command("federation")
+def federation_command(
+    study: Annotated[str, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    settings: Overrides = None,
+    data: Data = None,
+) -> None:
+    """Prepare throw-away sites, for `flwr run` typed by hand."""
+    chosen = load_study(study, settings or ())
+    made = prepare_federation(chosen, data or Path("data") / chosen.name, out)
+    console.print(f"{len(made.sites)} sites in {out.absolute()}: {', '.join(made.sites)}")
+
+
+@app.command("studies")
+def studies_command() -> None:
+    """List the studies that come with Tacit."""
+    for name in study_names():
+        study = load_study(name)
+        console.print(f"{name}: {', '.join(study.modalities)} → {', '.join(study.classes)}")
+
+
+@app.command("demo")
+def demo_command(
+    settings: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("demo"),
+    engine: Engine = "flwr",
+) -> None:
+    """Write a synthetic corpus, train on it with privacy and without, and show the result."""
+    made = demonstrate(out, engine, tuple(settings or ()))
+    console.print(summary_screen(made.result, made.report))
+
+
+def _out(study: Study, out: Path | None) -> Path:
+    return out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _spread_table(study: Study, found: list[Repeat]) -> Table:
+    private = study.privacy
+    guarantee = (
+        "without privacy"
+        if private.mode == "none"
+        else f"ε = {private.target_epsilon:g} per {private.unit}, {private.mode}"
+    )
+    table = Table(title=f"{study.name}, {guarantee}")
+    for column in ("", "persons", "UAR", "weighted F1"):
+        table.add_column(column, justify="left" if not column else "right")
+    for one in found:
+        cells = (one.name, str(one.persons), f"{100 * one.uar:.1f}", f"{100 * one.weighted_f1:.1f}")
+        table.add_row(*cells)
+    uar = spread([one.uar for one in found])
+    f1 = spread([one.weighted_f1 for one in found])
+    table.add_section()
+    table.add_row(
+        "mean ± sd",
+        "",
+        f"{100 * uar.mean:.1f} ± {100 * uar.deviation:.1f}",
+        f"{100 * f1.mean:.1f} ± {100 * f1.deviation:.1f}",
+        style="bold",
+    )
+    return table

@@ -1,0 +1,40 @@
+"""Progress of a run on a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from simulations.studies import Watch
+
+console = Console()
+
+
+@contextmanager
+def following(title: str, rounds: int) -> Iterator[Watch]:
+    """A progress bar over rounds; yields what takes each line of a run's progress."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("round {task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=rounds, said="starting …")
+
+        def watch(line: dict[str, Any]) -> None:
+            if line["event"] == "started":
+                bar.update(task, said=f"{len(line['sites'])} sites")
+            elif line["event"] == "note":
+                bar.console.print(f"  {line['text']}", style="yellow", markup=False)
+            elif line["event"] == "round":
+                uar = (line.get("metrics") or {}).get("uar")
+                bar.update(task, completed=line["round"])
+                if uar:
+                    bar.update(task, said=f"UAR {100 * uar['value']:.1f}")
+
+        yield watch
