@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from common.errors import ConfigError
+
 Vector = npt.NDArray[np.float32]
 
 NOISE_LIMIT_Z = 4.5
@@ -159,7 +161,7 @@ def _shift(
     """Return the difference of means, the pooled deviation, and √(1/n₁ + 1/n₀)."""
     with_canary, without = score_N[joins_N], score_N[~joins_N]
     if len(with_canary) < 2 or len(without) < 2:
-        raise ValueError("a canary audit needs two steps with the canary and two without")
+        raise ConfigError("a canary audit needs two steps with the canary and two without")
     squares = with_canary.var() * len(with_canary) + without.var() * len(without)
     deviation = math.sqrt(squares / (len(score_N) - 2))
     scale = math.sqrt(1 / len(with_canary) + 1 / len(without))

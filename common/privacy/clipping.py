@@ -185,6 +185,8 @@ def _opacus_gradients(
         found = {name: getattr(parameter, "grad_sample", None) for name, parameter in named}
     finally:
         wrapped.to_standard_module()
+        for layer in model.modules():
+            vars(layer).pop("activations", None)
         model.zero_grad(set_to_none=True)
         model.train(was_training)
     return {name: tensor.detach() for name, tensor in found.items() if tensor is not None}

@@ -1,0 +1,185 @@
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from common.errors import PrivacyError
+from common.privacy.mechanism import GRID_LOG2, CryptoStream, add_noise, noise_deviation
+
+KEY = bytes(range(32))
+
+
+def stream(number=0):
+    return CryptoStream(number.to_bytes(32, "big"))
+
+
+def test_words_are_aes_256_in_counter_mode():
+    """SP 800-38A: the stream is the encryption of the counter 0, 1, 2, …"""
+    found = CryptoStream(KEY).words(64).tobytes()
+    cipher = Cipher(algorithms.AES(KEY), modes.ECB()).encryptor()
+    expected = b"".join(cipher.update(i.to_bytes(16, "big")) for i in range(32))
+    assert found == expected
+
+
+def test_the_stream_goes_on_where_it_stopped():
+    one, other = stream(), stream()
+    parts = np.concatenate([one.words(3), one.words(70_001), one.words(2)])
+    assert (parts == other.words(70_006)).all()
+
+
+def test_known_values():
+    """Golden: a change of these changes every simulated run."""
+    source = CryptoStream(KEY)
+    assert source.words(2).tolist() == [15032814528976949490, 9256919087594533801]
+    assert source.choose(10, 3).tolist() == [1, 4, 6]
+
+
+def test_a_key_has_32_bytes():
+    with pytest.raises(PrivacyError, match="32 bytes"):
+        CryptoStream(bytes(16))
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_stream_cannot_be_copied(copying):
+    with pytest.raises(PrivacyError, match="copied"):
+        copying(stream())
+
+
+def test_a_stream_cannot_cross_a_fork():
+    script = (
+        "import os\n"
+        "from common.privacy.mechanism import CryptoStream\n"
+        "from common.errors import PrivacyError\n"
+        "stream = CryptoStream(bytes(32))\n"
+        "if os.fork() == 0:\n"
+        "    try:\n        stream.words(1)\n"
+        "    except PrivacyError:\n        os._exit(7)\n"
+        "    os._exit(0)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": "."}, check=False
+    )
+    assert found.returncode == 7
+
+
+def test_noise_is_normal():
+    noise = stream().gaussian(200_001, 2.0)
+    assert noise.dtype == np.float32
+    assert len(noise) == 200_001
+    assert stats.kstest(noise / 2, "norm").pvalue > 1e-4
+    assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.015
+
+
+def test_the_tail_reaches_beyond_what_24_bits_give():
+    """The radius comes from 63 bits: its smallest uniform value is 2^-64, hence 9.4 σ."""
+    source = stream()
+    source.words = lambda size: np.zeros(size, dtype=np.uint64)
+    assert source.gaussian(2)[0] == pytest.approx(np.sqrt(2 * 64 * np.log(2)), rel=1e-6)
+
+
+def test_the_largest_word_gives_a_finite_value():
+    source = stream()
+    source.words = lambda size: np.full(size, 2**64 - 1, dtype=np.uint64)
+    assert np.isfinite(source.gaussian(4)).all()
+
+
+@given(st.integers(0, 300), st.integers(0, 100))
+def test_noise_comes_in_any_size(size, key):
+    assert stream(key).gaussian(size).shape == (size,)
+
+
+def test_uniform_values_are_uniform():
+    values = stream().uniform(100_000)
+    assert 0 <= values.min() < values.max() < 1
+    assert stats.kstest(values, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.25, 0.9])
+def test_units_join_by_themselves_with_the_declared_rate(rate):
+    mask = stream().poisson_mask(100_000, rate)
+    assert stats.binomtest(int(mask.sum()), 100_000, rate).pvalue > 1e-4
+    both = (mask[:-1] & mask[1:]).sum()
+    assert stats.binomtest(int(both), 99_999, rate**2).pvalue > 1e-4
+
+
+def test_everybody_joins_at_rate_one_and_nobody_at_rate_zero():
+    assert stream().poisson_mask(1000, 1.0).all()
+    assert not stream().poisson_mask(1000, 0.0).any()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
+def test_a_rate_out_of_range_is_refused(rate):
+    with pytest.raises(PrivacyError, match="rate"):
+        stream().poisson_mask(10, rate)
+
+
+@given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 1000))
+def test_choose_takes_different_positions_in_order(size, most, key):
+    chosen = stream(key).choose(size, most).tolist()
+    assert len(chosen) == min(size, most)
+    assert chosen == sorted(set(chosen))
+    assert all(0 <= position < size for position in chosen)
+
+
+def test_every_position_is_chosen_equally_often():
+    source = stream()
+    counts = np.bincount(np.concatenate([source.choose(10, 3) for _ in range(4000)]), minlength=10)
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def noised(values, sigma=1.5, norm=2.0, number=0):
+    return add_noise(stream(number), values, noise_multiplier=sigma, max_grad_norm=norm)
+
+
+def test_the_noise_has_the_declared_deviation_and_leaves_the_sum_in_the_middle():
+    values = {"a": torch.full((300, 300), 3.0), "b": torch.full((10_000,), -7.0)}
+    found = noised(values)
+    deviation = noise_deviation(1.5, 2.0, 100_000)
+    residue = torch.cat([(found[k] - values[k]).flatten() for k in values]).numpy()
+    assert stats.kstest(residue / deviation, "norm").pvalue > 1e-4
+    assert 3.0 < deviation < 3.01
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40), st.integers(0, 99))
+def test_a_noised_sum_lies_on_the_grid_whatever_the_data(values, number):
+    """The result is a whole number of grid units in every value."""
+    found = noised({"a": torch.tensor(values)}, number=number)["a"].double()
+    units = found / (1.5 * 2.0 * 2.0**-GRID_LOG2)
+    assert torch.allclose(units, units.round(), rtol=1e-7, atol=1e-9)
+
+
+def test_two_sums_within_a_grid_unit_give_results_from_the_same_grid():
+    grid = 1.5 * 2.0 * 2.0**-GRID_LOG2
+    one = noised({"a": torch.tensor([0.1])})["a"]
+    other = noised({"a": torch.tensor([0.1 + 0.3 * grid])})["a"]
+    assert abs(float(one - other)) in (0.0, pytest.approx(grid, rel=1e-3))
+
+
+def test_shapes_and_names_are_kept_and_the_sum_is_not_changed():
+    values = {"w": torch.zeros(3, 4), "none": torch.zeros(0), "s": torch.zeros(())}
+    found = noised(values)
+    assert {name: t.shape for name, t in found.items()} == {n: t.shape for n, t in values.items()}
+    assert all(t.dtype == torch.float32 for t in found.values())
+    assert not values["w"].any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_sum_that_is_not_finite_is_refused(bad):
+    with pytest.raises(PrivacyError, match="finite"):
+        noised({"a": torch.tensor([1.0, bad])})
+
+
+@pytest.mark.parametrize(("sigma", "norm"), [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0)])
+def test_no_noise_is_refused(sigma, norm):
+    with pytest.raises(PrivacyError, match="expected σ > 0"):
+        noised({"a": torch.zeros(1)}, sigma, norm)

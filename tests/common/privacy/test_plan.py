@@ -1,0 +1,70 @@
+import time
+
+import pytest
+
+from common.errors import ConfigError
+from common.privacy import plan
+
+RUNS = [(8.0, 1e-3, 0.25, 60), (1.0, 1e-3, 0.25, 60), (3.0, 1e-5, 0.05, 500), (2.0, 1e-4, 1.0, 20)]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_calibrated_run_meets_its_budget_and_wastes_little(run):
+    sigma = plan.calibrate(*run)
+    assert 0.99 * run[0] <= plan.epsilon(sigma, *run[1:]) <= run[0]
+    assert round(sigma, plan.SIGMA_DECIMALS) == sigma
+
+
+def test_calibration_takes_less_than_a_second():
+    plan.calibrate(*RUNS[0])
+    start = time.process_time()
+    plan.calibrate(4.0, 1e-3, 0.25, 61)
+    assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        (0.0, 1e-3, 0.25, 6),
+        (1.0, 0.0, 0.25, 6),
+        (1.0, 1e-3, 0.0, 6),
+        (1.0, 1e-3, 1.5, 6),
+        (1, 0.1, 1, 0),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(run):
+    with pytest.raises(ConfigError, match="expected target_epsilon"):
+        plan.calibrate(*run)
+
+
+def test_a_budget_that_no_noise_meets_is_refused():
+    with pytest.raises(ConfigError, match="no noise multiplier"):
+        plan.calibrate(1e-9, 1e-10, 1.0, 10**6)
+
+
+def test_the_largest_affordable_number_of_steps_is_the_largest():
+    steps = plan.affordable_steps(1.5, 4.0, 1e-3, 0.25)
+    assert plan.epsilon(1.5, 1e-3, 0.25, steps) <= 4.0 < plan.epsilon(1.5, 1e-3, 0.25, steps + 1)
+
+
+def test_nothing_is_affordable_where_one_step_is_too_much():
+    assert plan.affordable_steps(0.5, 0.1, 1e-5, 1.0) == 0
+
+
+@pytest.mark.parametrize(("epsilon", "right"), [(1.0, 56), (3.0, 65), (8.0, 80)])
+def test_odds_of_the_gaussian_mechanism(epsilon, right):
+    assert plan.right_guesses(epsilon, 1e-5) == right
+
+
+def test_odds_grow_with_epsilon_and_end_at_certainty():
+    odds = [plan.right_guesses(epsilon, 1e-4) for epsilon in (0.01, 0.5, 2, 8, 30, 1000)]
+    assert odds == sorted(odds)
+    assert odds[0] >= 50
+    assert odds[-1] == 100
+    assert plan.right_guesses(float("inf"), 1e-4) == 100
+
+
+def test_odds_in_words_name_the_unit():
+    assert "a given person" in plan.odds_in_words(1.0, 1e-5, "person")
+    assert "a given recording" in plan.odds_in_words(1.0, 1e-5, "record")
+    assert "nothing bounds" in plan.odds_in_words(float("inf"), 1e-5, "person")
