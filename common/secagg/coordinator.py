@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from common.errors import PeerMisbehaved, ProtocolError
+from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import transcript
 from common.secagg.channel import public_key
 from common.secagg.masks import Words
@@ -40,10 +40,11 @@ from common.secagg.progress import (
     Replies,
     Requests,
     Unmasking,
+    because,
     enough,
     sift,
 )
-from common.secagg.recovery import Keying, Step, Sum, check_reveal, open_sum
+from common.secagg.recovery import Keying, Step, check_reveal, open_sum, sift_shares
 from common.secagg.roster import Context, Policy
 
 
@@ -249,6 +250,10 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
         check_reveal(step, site, reveal, contributors)
 
     reveals, blamed = sift(Reveal, replies, state.confirmed, check)
-    opened: Sum = open_sum(step, contributors, reveals, state.total_W)
-    wrong = tuple(Blame(site, reason) for site, reason in opened.wrong)
-    return Outcome(opened.words_W, contributors, state.blamed + blamed + wrong)
+    shares = sift_shares(step, reveals)
+    blamed = state.blamed + blamed + tuple(Blame(*one) for one in shares.wrong)
+    try:
+        words_W = open_sum(step, contributors, shares, state.total_W)
+    except TooFewSites as error:
+        raise TooFewSites(f"{error} ({because(blamed)})") from error
+    return Outcome(words_W, contributors, blamed)

@@ -134,5 +134,10 @@ def _read(cls: type[R], reply: bytes, site: str) -> R:
 def enough(stage: str, left: Collection[str], needed: int, blamed: Blamed) -> None:
     """Raise TooFewSites, with everything that is known of the reasons."""
     if len(left) < needed:
-        why = "; ".join(f"{one.site}: {one.reason}" for one in blamed) or "no reply from the rest"
+        why = because(blamed)
         raise TooFewSites(f"{stage}: expected {needed} sites, {len(left)} are left ({why})")
+
+
+def because(blamed: Blamed) -> str:
+    """Return who was dropped and why, for the text of an error."""
+    return "; ".join(f"{one.site}: {one.reason}" for one in blamed) or "no reply from the rest"

@@ -85,11 +85,21 @@ class Step:
         return self.keying.policy.layouts[self.keying.context.task].words
 
 
-@dataclass(frozen=True)
-class Sum:
-    """An opened sum, and who sent a wrong share."""
+Points = dict[str, dict[int, int]]
 
-    words_W: Words = field(repr=False)
+
+@dataclass(frozen=True)
+class Shares:
+    """Revealed shares that match their commitments, and those that do not.
+
+    Args:
+        b: {site: {x: share of its b}}.
+        s: {site: {x: share of its s}}.
+        wrong: (sender, reason) of each share that does not match.
+    """
+
+    b: Points = field(repr=False)
+    s: Points = field(repr=False)
     wrong: tuple[tuple[str, str], ...]
 
 
@@ -106,47 +116,57 @@ def check_reveal(step: Step, site: str, reveal: Reveal, contributors: Sequence[s
         raise PeerMisbehaved(site, "expected one share of s of each missing site")
 
 
-def open_sum(
-    step: Step, contributors: Sequence[str], reveals: Mapping[str, Reveal], total_W: Words
-) -> Sum:
-    """Return the sum with every mask taken off, and whose shares were wrong.
+def sift_shares(step: Step, reveals: Mapping[str, Reveal]) -> Shares:
+    """Return the shares that were revealed, those that break their commitment apart."""
+    b, wrong_b = good_shares(step, "b", {site: r.b_shares for site, r in reveals.items()})
+    s, wrong_s = good_shares(step, "s", {site: r.s_shares for site, r in reveals.items()})
+    return Shares(b, s, tuple(wrong_b + wrong_s))
+
+
+def open_sum(step: Step, contributors: Sequence[str], shares: Shares, total_W: Words) -> Words:
+    """Return the sum with every mask taken off.
 
     Raises:
         TooFewSites: fewer than t good shares of a secret that is needed.
         PeerMisbehaved: naming the site whose dealing was wrong.
         ProtocolError: the check word shows that a mask was left on.
     """
-    b_shares, wrong_b = good_shares(step, "b", {s: r.b_shares for s, r in reveals.items()})
-    s_shares, wrong_s = good_shares(step, "s", {s: r.s_shares for s, r in reveals.items()})
-    missing = [site for site in step.keying.sharers if site not in set(contributors)]
-    minus = [
-        transcript.self_mask(
-            recover_b(step, site, b_shares.get(site, {})), step.ctx, step.keying.r0, site
-        )
-        for site in contributors
-    ]
-    plus: list[bytes] = []
-    for site in missing:
-        s = recover_s(step, site, s_shares.get(site, {}))
-        for peer, key in pairs_of_missing(step, site, s, contributors):
-            (minus if site < peer else plus).append(key)
+    plus, minus = masks_left(step, contributors, shares)
     words_W = total_W.copy()
     masks.apply(words_W, plus, minus)
     expected = transcript.check_word(step.ctx) * len(contributors) % (1 << 64)
     if int(words_W[-1]) != expected:
         raise ProtocolError("the sum does not open: a contributor masked otherwise than it dealt")
-    return Sum(words_W[:-1], tuple(wrong_b + wrong_s))
+    return words_W[:-1]
+
+
+def masks_left(
+    step: Step, contributors: Sequence[str], shares: Shares
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the keys of the masks to add and to subtract: G(b) of all, G(k) with the missing."""
+    plus: list[bytes] = []
+    minus = [
+        transcript.self_mask(
+            recover_b(step, site, shares.b.get(site, {})), step.ctx, step.keying.r0, site
+        )
+        for site in contributors
+    ]
+    for site in sorted(set(step.keying.sharers) - set(contributors)):
+        s = recover_s(step, site, shares.s.get(site, {}))
+        for peer, key in pairs_of_missing(step, site, s, contributors):
+            (minus if site < peer else plus).append(key)
+    return plus, minus
 
 
 def good_shares(
     step: Step, kind: str, revealed: Mapping[str, Iterable[Share]]
-) -> tuple[dict[str, dict[int, int]], list[tuple[str, str]]]:
+) -> tuple[Points, list[tuple[str, str]]]:
     """Return {dealer: {x: share}} of the shares that match their commitments, and the others.
 
     The others are (sender, reason): the sender accepted the share in MASK as matching, so
     it is the one that changed it.
     """
-    good: dict[str, dict[int, int]] = {}
+    good: Points = {}
     wrong: list[tuple[str, str]] = []
     keying = step.keying
     for holder, shares in revealed.items():

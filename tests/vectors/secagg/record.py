@@ -1,0 +1,195 @@
+# ruff: noqa: E501
+"""Write the vectors of this folder anew: `python tests/vectors/secagg/record.py`.
+
+A new recording differs in the ciphertexts (HPKE draws its own randomness) and in all that
+follows from them; what it must not differ in is whether the old recording still replays.
+Record anew only when the protocol changes, and give it a new name then.
+"""
+
+import base64
+import importlib.util
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(ROOT))
+
+from common.secagg import states, transcript  # noqa: E402
+from common.secagg.messages import (  # noqa: E402
+    Advert,
+    AdvertiseRequest,
+    ConfirmRequest,
+    MaskRequest,
+    Reveal,
+    ShareRequest,
+    UnmaskRequest,
+    Upload,
+    decode,
+    encode,
+)
+
+
+def b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def conftest():
+    spec = importlib.util.spec_from_file_location(
+        "secagg_tables", ROOT / "tests/common/secagg/conftest.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def record(table) -> dict:
+    """Play a round in which site-03 is lost at MASK, and keep everything."""
+    sites = table.sites({"mask": frozenset(["site-03"])})
+    stages = {}
+
+    def exchange(stage, requests):
+        entropy = {name: len(source.given) for name, source in sites.entropy.items()}
+        replies = sites(stage, requests)
+        stages[stage] = {
+            name: {
+                "request": b64(requests[name]),
+                "entropy": [b64(e) for e in sites.entropy[name].given[entropy[name] :]],
+                "reply": b64(reply),
+                "state": b64(states.dump(sites.states[name])),
+            }
+            for name, reply in replies.items()
+        }
+        return replies
+
+    outcome = table.play(exchange)
+    context = asdict(table.context)
+    return {
+        "what": "A whole round of SA1 with four sites; site-03 is lost at MASK.",
+        "suite": table.policy.suite,
+        "min_sites": table.policy.min_sites,
+        "layout": {"sites": 4, "shapes": {"w": [20]}, "scale": 1.0, "exacts": {"count": []}},
+        "tasks": ["train", "evaluate"],
+        "private_keys": {name: one.private_key.hex() for name, one in table.identities.items()},
+        "policy_id": table.policy.policy_id.hex(),
+        "context": {k: v.hex() if isinstance(v, bytes) else v for k, v in context.items()},
+        "ctx": table.context.digest().hex(),
+        "vectors": {name: b64(vector.tobytes()) for name, vector in table.vectors.items()},
+        "stages": stages,
+        "sum": b64(outcome.words_W.tobytes()),
+        "contributors": list(outcome.contributors),
+    }
+
+
+def raw_of(vector: dict, stage: str, site: str, kind: str) -> bytes:
+    return base64.b64decode(vector["stages"][stage][site][kind])
+
+
+def flip(raw: bytes) -> bytes:
+    return raw[:-1] + bytes([raw[-1] ^ 1])
+
+
+def entry(items, site, /, **changes):
+    return tuple(replace(one, **changes) if one.site == site else one for one in items)
+
+
+def without(items, *sites):
+    return tuple(one for one in items if one.site not in sites)
+
+
+def bad_requests(vector: dict, table) -> dict[str, tuple]:
+    """{name: (stage, request to site-01, error, reason)}."""
+    me = "site-01"
+
+    def request(cls, stage):
+        return decode(cls, raw_of(vector, stage, me, "request"), "coordinator")
+
+    start = request(AdvertiseRequest, "advertise")
+    share = request(ShareRequest, "share")
+    mask = request(MaskRequest, "mask")
+    confirm = request(ConfirmRequest, "confirm")
+    unmask = request(UnmaskRequest, "unmask")
+    key = share.adverts[2].channel_key
+    item = mask.dealt[0].item
+    tampered = replace(item, sealed_shares=flip(item.sealed_shares))
+    r2 = bytes(32)
+    other_list = table.identities["site-00"].sign("confirm", confirm.ctx, r2)
+    edits = {
+        "policy": ("advertise", replace(start, context=replace(start.context, policy_id=bytes(32))), "PolicyRefused", "another policy"),
+        "config": ("advertise", replace(start, context=replace(start.context, config_hash=bytes(32))), "PolicyRefused", "another configuration"),
+        "swapped_key": ("share", replace(share, adverts=entry(share.adverts, "site-00", channel_key=key)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
+        "invented_site": ("share", replace(share, adverts=entry(share.adverts, "site-03", site="site-99")), "PeerMisbehaved", "coordinator: the advert of 'site-99' is not signed by it"),
+        "cohort_of_two": ("share", replace(share, adverts=share.adverts[:2]), "TooFewSites", "expected at least 3 sites, got 2"),
+        "own_advert_missing": ("share", replace(share, adverts=without(share.adverts, me)), "PeerMisbehaved", "own advert is missing"),
+        "tampered_ciphertext": ("mask", replace(mask, dealt=entry(mask.dealt, "site-00", item=tampered)), "PeerMisbehaved", "the item of 'site-00' is not what it dealt"),
+        "other_model": ("mask", replace(mask, model_hash=bytes(32)), "PeerMisbehaved", "another model"),
+        "dealing_held_back": ("mask", replace(mask, dealt=without(mask.dealt, "site-00")), "PeerMisbehaved", "one item from each neighbour"),
+        "altered_y_hash": ("confirm", replace(confirm, uploads=entry(confirm.uploads, "site-00", y_hash=bytes(32))), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
+        "own_upload_missing": ("confirm", replace(confirm, uploads=without(confirm.uploads, me)), "TooFewSites", "CONFIRM"),
+        "two_lists": ("unmask", replace(unmask, confirmations=entry(unmask.confirmations, "site-00", signature=other_list)), "TooFewSites", "got 2"),
+        "too_few_confirmations": ("unmask", replace(unmask, confirmations=without(unmask.confirmations, "site-02")), "TooFewSites", "got 2"),
+    }  # fmt: skip
+    out = {name: (stage, encode(new), *rest) for name, (stage, new, *rest) in edits.items()}
+    raw = raw_of(vector, "share", me, "request")
+    head = len(raw) - len(raw[5 + 32 :])
+    out["huge_count"] = (
+        "share",
+        raw[:head] + b"\xff" * 4 + raw[head + 4 :],
+        "PeerMisbehaved",
+        "coordinator: malformed ShareRequest",
+    )
+    out["truncated"] = (
+        "mask",
+        raw_of(vector, "mask", me, "request")[:-3],
+        "PeerMisbehaved",
+        "coordinator: malformed MaskRequest",
+    )
+    out["replayed_stage"] = ("mask", raw, "PeerMisbehaved", "expected MaskRequest")
+    return out
+
+
+def bad_replies(vector: dict, table) -> dict[str, tuple]:
+    """{name: (stage, reply of site-01, reason)}."""
+    me = "site-01"
+
+    def reply(cls, stage):
+        return decode(cls, raw_of(vector, stage, me, "reply"), me)
+
+    advert, upload, reveal = (
+        reply(Advert, "advertise"),
+        reply(Upload, "mask"),
+        reply(Reveal, "unmask"),
+    )
+    shares = (replace(reveal.b_shares[0], share=bytes(32)), *reveal.b_shares[1:])
+    parts = transcript.reveal_parts(table.context.digest(), shares, reveal.s_shares)
+    lying = replace(reveal, b_shares=shares, signature=table.identities[me].sign("reveal", *parts))
+    return {
+        "advert_signature": ("advertise", encode(replace(advert, signature=flip(advert.signature))), "its advert is not signed"),
+        "advert_in_anothers_name": ("advertise", encode(replace(advert, site="site-00")), "replied in the name of 'site-00'"),
+        "dealing_with_trailing_bytes": ("share", raw_of(vector, "share", me, "reply") + b"\0", "1 bytes too many"),
+        "altered_vector": ("mask", encode(replace(upload, vector=flip(bytes(upload.vector)))), "not the one whose hash it signed"),
+        "wrong_share": ("unmask", encode(lying), "revealed a wrong share of b of 'site-00'"),
+    }  # fmt: skip
+
+
+def write(name: str, content: dict) -> None:
+    (HERE / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main() -> None:
+    tables = conftest()
+    for suite in tables.SUITES:
+        table = tables.make_table(4, suite, seed="vectors")
+        vector = record(table)
+        write(f"round_{suite}", vector)
+        for name, (stage, raw, error, reason) in bad_requests(vector, table).items():
+            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": "site-01", "request": b64(raw), "error": error, "reason": reason})  # fmt: skip
+        for name, (stage, raw, reason) in bad_replies(vector, table).items():
+            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": "site-01", "reply": b64(raw), "reason": reason})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
