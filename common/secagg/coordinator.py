@@ -156,7 +156,7 @@ def masking(state: Keyed, step: int = 0, model_hash: bytes = b"") -> tuple[Maski
     sharers = tuple(Sharer(site, keying.dealing_hash(site)) for site in keying.sharers)
     requests = {}
     for site in keying.sharers:
-        dealt = tuple(_dealt_to(keying, site)) if step == 0 else ()
+        dealt = tuple(_dealt_to(keying, site))
         requests[site] = encode(MaskRequest(keying.context.keying, step, hash_, sharers, dealt))
     at = Step(keying, step, keying.context.digest(step, hash_), sharers)
     return Masking(at, state.blamed), requests

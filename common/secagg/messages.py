@@ -120,7 +120,7 @@ class Sharer:
 class MaskRequest:
     """MASK, to a site: the model that is used, who shared (U1), and what they dealt to it.
 
-    `dealt` is empty for later steps of one keying.
+    Each step of one keying brings `dealt`: a site that missed the first has not opened it.
     """
 
     keying: bytes
