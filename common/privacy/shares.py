@@ -22,8 +22,10 @@ SMOOTHING_VARIANCE = 4.0
 """Grid units² of variance that pass from the discrete to the continuous Gaussian in the bound."""
 LEAST_SITE_SIGMA = 4.0
 """Least standard deviation of a site's share, in grid units."""
-MOST_INFLATION = 1.005
-"""Most that rounding may add to the sensitivity."""
+WANTED_INFLATION = 1.005
+"""What rounding should add to the sensitivity at most."""
+MOST_INFLATION = 1.05
+"""What it may add where the noise is too wide for a finer grid; the accountant knows of it."""
 MOST_SITE_SIGMA = 2.0**17
 """Largest standard deviation of a site's share, in grid units: the sampler's table ends there."""
 TAIL_SIGMAS = 14
@@ -110,7 +112,7 @@ def choose_grid(
             "1 <= honest <= num_sites; "
             f"found {noise_multiplier}, {parameters}, {honest}, {num_sites}"
         )
-    clip_units = _least_clip_units(noise_multiplier, parameters, honest)
+    clip_units = _clip_units(noise_multiplier, parameters, honest)
     site_sigma = noise_multiplier * clip_units / math.sqrt(honest)
     tail = tail_bound(site_sigma)
     for field_bits, largest in ((21, 2**20 - 1), (32, 2**31 - 1)):
@@ -125,15 +127,21 @@ def choose_grid(
     )
 
 
-def _least_clip_units(noise_multiplier: float, parameters: int, honest: int) -> int:
+def _clip_units(noise_multiplier: float, parameters: int, honest: int) -> int:
+    """Return the coarsest grid that rounding hardly shows on; else the finest that can be drawn."""
+    best = 0
     for exponent in range(6, 28):
         clip_units = 1 << exponent
-        fine = noise_multiplier * clip_units / math.sqrt(honest) >= LEAST_SITE_SIGMA
-        if fine and sensitivity_units(clip_units, parameters) <= MOST_INFLATION * clip_units:
-            return clip_units
+        site_sigma = noise_multiplier * clip_units / math.sqrt(honest)
+        if LEAST_SITE_SIGMA <= site_sigma <= MOST_SITE_SIGMA:
+            best = clip_units
+            if sensitivity_units(clip_units, parameters) <= WANTED_INFLATION * clip_units:
+                return clip_units
+    if best and sensitivity_units(best, parameters) <= MOST_INFLATION * best:
+        return best
     raise ConfigError(
         f"distributed noise: no grid serves σ = {noise_multiplier:g}, {parameters} parameters "
-        f"and {honest} honest sites; raise the noise multiplier"
+        f"and {honest} honest sites; change the noise multiplier or use a smaller model"
     )
 
 

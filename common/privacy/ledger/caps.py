@@ -25,9 +25,10 @@ def check_caps(replay: Replay, opening: Opening, event: Event) -> None:
     study = merge([*replay.events(opening.study), event], opening.unit, records)
     whose = f"study {opening.study!r}"
     _refuse_above(opening.study_epsilon, study, opening.delta, whose, opening.unit)
-    site = merge([*replay.events(), event], opening.site_unit, records)
-    whose = f"site {replay.site!r}"
-    _refuse_above(opening.site_epsilon, site, opening.site_delta, whose, opening.site_unit)
+    for unit, terms in replay.site_terms.items():
+        site = merge([*replay.events(), event], unit, records)
+        whose = f"site {replay.site!r}"
+        _refuse_above(terms.site_epsilon, site, terms.site_delta, whose, unit)
 
 
 def _refuse_above(cap: float, cost: Cost, delta: float, whose: str, unit: str) -> None:

@@ -23,7 +23,8 @@ class Opening:
         unit: the unit of the study's guarantee; never changes for a study.
         delta: δ of the study's guarantee; never changes for a study.
         study_epsilon: cap on ε of this study, by `unit` at `delta`.
-        site_epsilon: cap on ε of everything ever released here, by `site_unit` at `site_delta`.
+        site_epsilon: cap on ε of everything ever released here, by `site_unit` at `site_delta`;
+            the newest opening of any study sets it for all.
         site_delta: δ of the site's cap.
         site_unit: unit of the site's cap.
         fingerprint: hash of the data in use, so that a change of data shows.
@@ -95,6 +96,7 @@ class Replay:
         self.ledger_id = ""
         self.site = ""
         self.openings: dict[str, Opening] = {}
+        self.site_terms: dict[Unit, Opening] = {}
         self.pending: dict[int, Reservation] = {}
         self.keys: dict[tuple[str, str, int, int, str], int] = {}
         self.totals: dict[str, Counter[Event]] = {}
@@ -143,7 +145,7 @@ class Replay:
     def _open(self, entry: Entry) -> None:
         opening = opening_from(entry.body)
         check_terms(self.openings.get(opening.study), opening)
-        self.openings[opening.study] = opening
+        self.openings[opening.study] = self.site_terms[opening.site_unit] = opening
         self.totals.setdefault(opening.study, Counter())
 
     def _reserve(self, entry: Entry) -> None:
@@ -157,7 +159,7 @@ class Replay:
         self.totals[reservation.study][reservation.event.with_steps(1)] += reservation.event.steps
 
     def _commit(self, entry: Entry) -> None:
-        seq, steps = int(entry.body["reserve"]), int(entry.body["steps"])
+        seq, steps = _whole(entry.body["reserve"]), _whole(entry.body["steps"])
         if seq not in self.pending:
             raise PrivacyError(f"entry {seq} is no reserve without a commit")
         reservation = self.pending[seq]
@@ -168,6 +170,12 @@ class Replay:
         del self.pending[seq]
         unspent = reservation.event.steps - steps
         self.totals[reservation.study][reservation.event.with_steps(1)] -= unspent
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PrivacyError(f"expected a whole number, found {value!r}")
+    return value
 
 
 def check_terms(before: Opening | None, after: Opening) -> None:
