@@ -117,19 +117,25 @@ def blob(most: int) -> Codec[bytes]:
 
 
 def view(most: int) -> Codec[Piece]:
-    """Return the codec of at most `most` bytes that are not copied when read."""
+    """Return the codec of at most `most` bytes that are not copied when read.
+
+    Three zero bytes and the length stand before them, so that as the first field of a
+    message they start at its 16th byte, where 64-bit words are aligned.
+    """
 
     def write(value: Piece, out: list[Piece]) -> None:
-        out.append(U64.dump(len(value)))
+        out.append(bytes(3) + U64.dump(len(value)))
         out.append(value)
 
     def read(reader: Reader) -> Piece:
+        if reader.number(3):
+            raise ProtocolError("expected zeros before a vector")
         size = reader.number(8)
         if size > most:
             raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
         return reader.take(size)
 
-    return Codec(write, read, 8)
+    return Codec(write, read, 11)
 
 
 def text(most: int) -> Codec[str]:

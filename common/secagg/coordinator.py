@@ -5,7 +5,7 @@ An absent site is a drop-out. A stage drops every site whose reply is wrong and 
 coordinator is not trusted by the sites: what it checks here serves blame and liveness.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ from common.secagg.progress import (
     enough,
     sift,
 )
-from common.secagg.recovery import Keying, Step, check_reveal, open_sum, sift_shares
+from common.secagg.recovery import Keying, Step, SumSpoiled, check_reveal, open_sum, sift_shares
 from common.secagg.roster import Context, Policy
 
 
@@ -187,23 +187,25 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
     total_W = np.zeros(step.words + 1, np.uint64)
 
     def add(site: str, upload: Upload) -> None:
-        total_W[:] += _check_upload(step, site, upload)
+        np.add(total_W, _check_upload(step, site, upload), out=total_W)
 
-    uploads, blamed = sift(Upload, replies, step.keying.sharers, add)
+    found, blamed = sift(Upload, replies, step.keying.sharers, add)
     blamed = state.blamed + blamed
-    enough("MASK", uploads, step.keying.quorum, blamed)
-    ordered = tuple(uploads[site].uploaded for site in sorted(uploads))
-    request = encode(ConfirmRequest(step.ctx, ordered))
-    return Confirming(step, ordered, total_W, blamed), dict.fromkeys(uploads, request)
+    enough("MASK", found, step.keying.quorum, blamed)
+    uploads = tuple(found[site] for site in sorted(found))
+    request = encode(ConfirmRequest(step.ctx, tuple(upload.uploaded for upload in uploads)))
+    return Confirming(step, uploads, total_W, blamed), dict.fromkeys(found, request)
 
 
 def _check_upload(step: Step, site: str, upload: Upload) -> Words:
-    """Return the words of an upload that its site signed."""
+    """Return the words of an upload whose hash its site signed.
+
+    The hash itself is compared only when the sum does not open (`_blame_altered`): hashing
+    all vectors would cost more than adding them up.
+    """
     one, roster = upload.uploaded, step.keying.policy.roster
     if len(upload.vector) != 8 * (step.words + 1):
         raise PeerMisbehaved(site, f"expected {step.words + 1} words of 64 bits")
-    if transcript.y_hash(upload.vector) != one.y_hash:
-        raise PeerMisbehaved(site, "its vector is not the one whose hash it signed")
     parts = (step.ctx, step.r1, site, one.y_hash)
     if one.site != site or not roster.signed(site, one.signature, "upload", *parts):
         raise PeerMisbehaved(site, "its upload is not signed over this attempt, model and R1")
@@ -217,14 +219,15 @@ def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]
         TooFewSites: fewer valid confirmations than the threshold or the policy asks.
     """
     step = state.step
-    r2 = transcript.r2(step.ctx, step.r1, state.uploads)
+    uploaded = [upload.uploaded for upload in state.uploads]
+    r2 = transcript.r2(step.ctx, step.r1, uploaded)
 
     def check(site: str, one: Confirmation) -> None:
         roster = step.keying.policy.roster
         if not roster.signed(site, one.signature, "confirm", step.ctx, r2):
             raise PeerMisbehaved(site, "its confirmation is not of the list that it was sent")
 
-    found, blamed = sift(Confirmation, replies, [one.site for one in state.uploads], check)
+    found, blamed = sift(Confirmation, replies, [one.site for one in uploaded], check)
     blamed = state.blamed + blamed
     enough("CONFIRM", found, step.keying.quorum, blamed)
     request = encode(UnmaskRequest(step.ctx, tuple(found[site] for site in sorted(found))))
@@ -240,10 +243,11 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
 
     Raises:
         TooFewSites: fewer than t good shares of a secret that is needed.
-        PeerMisbehaved: naming the site whose dealing was wrong.
-        ProtocolError: the check word shows that a contributor masked otherwise than it dealt.
+        PeerMisbehaved: naming the site whose dealing was wrong, or whose vector is not what
+            it signed.
+        SumSpoiled: a contributor masked otherwise than it dealt; which one cannot be told.
     """
-    contributors = tuple(one.site for one in state.uploads)
+    contributors = tuple(upload.uploaded.site for upload in state.uploads)
     step = state.step
 
     def check(site: str, reveal: Reveal) -> None:
@@ -256,4 +260,15 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
         words_W = open_sum(step, contributors, shares, state.total_W)
     except TooFewSites as error:
         raise TooFewSites(f"{error} ({because(blamed)})") from error
+    except SumSpoiled:
+        _blame_altered(state.uploads)
+        raise
     return Outcome(words_W, contributors, blamed)
+
+
+def _blame_altered(uploads: Sequence[Upload]) -> None:
+    """Raise PeerMisbehaved for the first site whose vector is not the one it signed."""
+    for upload in uploads:
+        one = upload.uploaded
+        if transcript.y_hash(upload.vector) != one.y_hash:
+            raise PeerMisbehaved(one.site, "its vector is not the one whose hash it signed")

@@ -58,3 +58,22 @@ def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None
         for cipher in taking:
             _fill(cipher, segment, out)
             np.subtract(chunk, mask, out=chunk)
+
+
+def checksum(key: bytes, words_W: Words) -> int:
+    """Return Σ r_i x_i mod 2^64, the r_i being odd words of the stream of a public key.
+
+    Guarantees: linear in the words; changing any one word changes it; changing several in
+    a way that does not depend on the key goes unseen with probability at most 2^-63.
+    """
+    cipher, total = AESGCM(key), 0
+    room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+    for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):
+        chunk = words_W[start : start + SEGMENT_WORDS]
+        out = room[: chunk.size * 8 + TAG_BYTES]
+        _fill(cipher, segment, out)
+        odd = out[: chunk.size * 8].view(np.uint64)
+        np.bitwise_or(odd, np.uint64(1), out=odd)
+        np.multiply(odd, chunk, out=odd)
+        total += int(odd.sum(dtype=np.uint64))
+    return total % (1 << 64)

@@ -141,10 +141,10 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Upload:
-    """MASK, from a site: the signed hash, and the masked vector as little-endian words."""
+    """MASK, from a site: the masked vector as little-endian words, and its signed hash."""
 
-    uploaded: Uploaded
     vector: bytes | memoryview
+    uploaded: Uploaded
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ FORMS: dict[type, tuple[int, Codec[object]]] = {
                     many(_DEALT, MOST_SITES),
                 ),
             ),
-            (Upload, struct(Upload, _UPLOADED, VECTOR)),
+            (Upload, struct(Upload, VECTOR, _UPLOADED)),
             (ConfirmRequest, struct(ConfirmRequest, HASH, many(_UPLOADED, MOST_SITES))),
             (Confirmation, _CONFIRMATION),
             (UnmaskRequest, struct(UnmaskRequest, HASH, many(_CONFIRMATION, MOST_SITES))),

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg.masks import Words
-from common.secagg.messages import Advert, Refusal, Uploaded, decode, is_refusal
+from common.secagg.messages import Advert, Refusal, Upload, decode, is_refusal
 from common.secagg.recovery import Keying, Step
 from common.secagg.roster import Context, Policy
 
@@ -67,7 +67,7 @@ class Confirming:
     """CONFIRM was asked of U2; the masked vectors are summed."""
 
     step: Step
-    uploads: tuple[Uploaded, ...]
+    uploads: tuple[Upload, ...] = field(repr=False)
     total_W: Words = field(repr=False)
     blamed: Blamed
 
@@ -77,7 +77,7 @@ class Unmasking:
     """UNMASK was asked of those that confirmed."""
 
     step: Step
-    uploads: tuple[Uploaded, ...]
+    uploads: tuple[Upload, ...] = field(repr=False)
     total_W: Words = field(repr=False)
     confirmed: tuple[str, ...]
     blamed: Blamed

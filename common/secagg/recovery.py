@@ -85,6 +85,10 @@ class Step:
         return self.keying.policy.layouts[self.keying.context.task].words
 
 
+class SumSpoiled(ProtocolError):
+    """The check word of a sum does not fit: abort the round."""
+
+
 Points = dict[str, dict[int, int]]
 
 
@@ -129,14 +133,13 @@ def open_sum(step: Step, contributors: Sequence[str], shares: Shares, total_W: W
     Raises:
         TooFewSites: fewer than t good shares of a secret that is needed.
         PeerMisbehaved: naming the site whose dealing was wrong.
-        ProtocolError: the check word shows that a mask was left on.
+        SumSpoiled: the check word shows that a mask was left on or a vector changed.
     """
     plus, minus = masks_left(step, contributors, shares)
     words_W = total_W.copy()
     masks.apply(words_W, plus, minus)
-    expected = transcript.check_word(step.ctx) * len(contributors) % (1 << 64)
-    if int(words_W[-1]) != expected:
-        raise ProtocolError("the sum does not open: a contributor masked otherwise than it dealt")
+    if int(words_W[-1]) != transcript.check_word(step.ctx, words_W[:-1], len(contributors)):
+        raise SumSpoiled("the sum does not open: a contributor masked otherwise than it dealt")
     return words_W[:-1]
 
 

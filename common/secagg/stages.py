@@ -184,7 +184,7 @@ def _masked(
         keyed.steps[0].held,
         replace(keyed, step=keyed.step + 1, steps=later) if later else None,
     )
-    return new, encode(Upload(Uploaded(me, y_hash, signature), y_W.data.cast("B")))
+    return new, encode(Upload(y_W.data.cast("B"), Uploaded(me, y_hash, signature)))
 
 
 def _keyed(
@@ -213,7 +213,7 @@ def masked_vector(me: str, keyed: Keyed, ctx: bytes, vector_W: Words) -> Words:
     step = keyed.steps[0]
     y_W = np.empty(vector_W.size + 1, np.uint64)
     y_W[:-1] = vector_W
-    y_W[-1] = transcript.check_word(ctx)
+    y_W[-1] = transcript.check_word(ctx, vector_W)
     keys = {
         pair.site: transcript.pair_mask(pair.share, ctx, keyed.r0, me, pair.site)
         for pair in step.pairs

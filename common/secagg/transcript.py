@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from common.secagg.channel import KeyPair, Suite, key_pair
 from common.secagg.codec import Piece
 from common.secagg.derive import derive, digest, label
+from common.secagg.masks import Words, checksum
 from common.secagg.messages import (
     ADVERT,
     ITEM,
@@ -117,13 +118,15 @@ def y_hash(vector: Piece) -> bytes:
     return hashing.digest()
 
 
-def check_word(ctx: bytes) -> int:
-    """Return the public constant that each site masks as its last word.
+def check_word(ctx: bytes, words_W: Words, sites: int = 1) -> int:
+    """Return the check word of a vector, or of a sum of that many vectors: c + Σ r_i x_i.
 
-    Once every mask is off, the last word of the sum is this times the number of
-    contributors; a mask left on by a wrong dealing spoils it but for one case in 2^64.
+    It is public and linear, and it is masked like any other word. Once every mask is off,
+    the last word of the sum is the check word of the sum; a mask that was left on by a wrong
+    dealing, or a vector that changed on its way, spoils it but for one case in 2^63.
     """
-    return int.from_bytes(digest("check word", ctx)[:8], "little")
+    constant = int.from_bytes(digest("check constant", ctx)[:8], "big")
+    return (sites * constant + checksum(digest("check key", ctx), words_W)) % (1 << 64)
 
 
 def model_lock(task: str, model_hash: bytes) -> bytes:

@@ -33,7 +33,7 @@ class Split:
         state, requests = co.masking(keyed)
         self.ctx = state.step.ctx
         state, _ = co.masked(state, self.sites("mask", requests))
-        self.uploads = {one.site: one for one in state.uploads}
+        self.uploads = {one.uploaded.site: one.uploaded for one in state.uploads}
         self.colluders = at.names[: (len(at.names) - 1) // 3]
         self.honest = at.names[len(self.colluders) :]
         self.confirmed = {

@@ -69,6 +69,21 @@ def test_masks_are_applied_as_whole_words_of_the_stream():
     assert (words == expected).all()
 
 
+def test_the_checksum_is_linear_and_sees_any_one_word():
+    key = bytes(range(32))
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 1 << 64, (2, masks.SEGMENT_WORDS + 3), np.uint64)
+    total = (masks.checksum(key, one) + masks.checksum(key, other)) % (1 << 64)
+    assert masks.checksum(key, one + other) == total
+    odd = masks.stream(key, one.nbytes).view("<u8") | np.uint64(1)
+    assert masks.checksum(key, one) == int((odd * one).sum(dtype=np.uint64))
+    for at in (0, 5, masks.SEGMENT_WORDS, one.size - 1):
+        for bit in (0, 31, 63):
+            changed = one.copy()
+            changed[at] ^= np.uint64(1 << bit)
+            assert masks.checksum(key, changed) != masks.checksum(key, one)
+
+
 def opened(vector, kem, aead, private):
     raw = {k: bytes.fromhex(v) for k, v in vector.items() if k != "source"}
     plain = openssl.hpke._decrypt_with_aad(
