@@ -18,7 +18,8 @@ from client.data.readers.text import MAX_TEXT_BYTES, read_text
 from common.inputs import Options
 
 NGRAMS = (1, 2, 3, 4, 5)
-TOKEN = re.compile(r"\w+|[^\w\s]+")
+WORD, PAIR, PIECE = 2.0, 1.0, 0.5
+TOKEN = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 
 
 def text_hash(text: str, dim: int) -> FloatArray:
@@ -32,25 +33,30 @@ def text_hash(text: str, dim: int) -> FloatArray:
     ICML 2009 (signed hashing); length leaves no trace in the unit norm.
     """
     vector = np.zeros(dim, dtype=np.float64)
-    for gram, count in Counter(grams(text)).items():
+    for (gram, weight), count in Counter(grams(text)).items():
         code = zlib.crc32(gram.encode())
         sign = 1.0 if code & 1 else -1.0
-        vector[(code >> 1) % dim] += sign * (1.0 + np.log(count))
+        vector[(code >> 1) % dim] += sign * weight * (1.0 + np.log(count))
     norm = float(np.linalg.norm(vector))
     return (vector / norm if norm else vector).astype(np.float32)
 
 
-def grams(text: str) -> Iterator[str]:
-    """Yield words, pairs of words, and character n-grams inside words with their borders."""
-    words = TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+def grams(text: str) -> Iterator[tuple[str, float]]:
+    """Yield words, pairs of words and pieces of words (with their borders), each with a weight.
+
+    A word weighs most; the many pieces of a word, which also serve languages without
+    spaces and words never seen, weigh less each.
+    """
+    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
+    words = TOKEN.findall(plain)
     for word in words:
-        yield f"w {word}"
+        yield f"w {word}", WORD
         bordered = f" {word} "
         for n in NGRAMS:
             for start in range(len(bordered) - n + 1):
-                yield f"c {bordered[start : start + n]}"
+                yield f"c {bordered[start : start + n]}", PIECE
     for left, right in itertools.pairwise(words):
-        yield f"p {left} {right}"
+        yield f"p {left} {right}", PAIR
 
 
 def _files(source: Source) -> Sequence[Path]:
