@@ -93,7 +93,7 @@ class DiscreteGaussianShare:
         steps: how many such sums were released.
         unit: whose vector is clipped: "person" or "record".
         honest: h, number of honest contributors that the secure sum guarantees.
-        total: number of contributors that the secure sum can have.
+        total: number of contributors of the sum; before it is known, the fewest allowed.
         clip_units: clipping norm in units of the grid.
         parameters: number of values in the vector.
     """

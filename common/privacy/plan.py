@@ -94,6 +94,26 @@ def affordable_steps(
     return low
 
 
+def check_delta(target_delta: float, persons: int) -> bool:
+    """Refuse a δ that could give away whole persons; tell whether it is as small as it should be.
+
+    Args:
+        target_delta: δ of the run.
+        persons: persons at the site, as it declares them.
+
+    Returns: whether δ is at most 1 / (10 × persons).
+
+    Raises:
+        ConfigError: δ is above 1 / persons: releasing one person's data whole would be allowed.
+    """
+    if persons < 1 or not 0 < target_delta <= 1 / persons:
+        raise ConfigError(
+            f"privacy.target_delta: expected at most 1/{10 * max(persons, 1)} for {persons} "
+            f"persons, found {target_delta:g}; above 1/persons it protects nobody"
+        )
+    return target_delta <= 1 / (10 * persons)
+
+
 def right_guesses(epsilon: float, delta: float) -> int:
     """Return of how many of 100 guesses, at most, an onlooker can be right that a unit took part.
 

@@ -68,3 +68,14 @@ def test_odds_in_words_name_the_unit():
     assert "a given person" in plan.odds_in_words(1.0, 1e-5, "person")
     assert "a given recording" in plan.odds_in_words(1.0, 1e-5, "record")
     assert "nothing bounds" in plan.odds_in_words(float("inf"), 1e-5, "person")
+
+
+@pytest.mark.parametrize(("delta", "is_small"), [(1e-3, True), (1e-2, False), (5e-3, False)])
+def test_delta_is_measured_by_the_number_of_persons(delta, is_small):
+    assert plan.check_delta(delta, 100) is is_small
+
+
+@pytest.mark.parametrize(("delta", "persons"), [(0.011, 100), (0.0, 100), (0.5, 0)])
+def test_a_delta_that_protects_nobody_is_refused(delta, persons):
+    with pytest.raises(ConfigError, match="target_delta"):
+        plan.check_delta(delta, persons)
