@@ -77,12 +77,19 @@ def _check_class(name: str, word: str, classes: Sequence[str], report: Report) -
         report(f"{name}: unknown label {word[:40]!r}; the study knows {known}{hint}")
 
 
-def _shares(text: str, classes: Sequence[str], report: Report) -> tuple[float, ...]:
+def shares_of(text: str) -> dict[str, float] | None:
+    """Return what a label_dist cell says, or None where it is no object of shares."""
     try:
         shares = json.loads(text)
     except (ValueError, RecursionError):
-        shares = None
-    if not isinstance(shares, dict) or not all(map(_is_share, shares.values())):
+        return None
+    good = isinstance(shares, dict) and all(map(_is_share, shares.values()))
+    return shares if good else None
+
+
+def _shares(text: str, classes: Sequence[str], report: Report) -> tuple[float, ...]:
+    shares = shares_of(text)
+    if shares is None:
         report(f'label_dist: expected JSON like {{"joy": 0.7, "fear": 0.3}}, found {text[:60]!r}')
         return ()
     for name in shares:
