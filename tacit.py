@@ -4,6 +4,7 @@ import errno
 import sys
 from typing import NoReturn
 
+import click
 import typer
 from rich.console import Console
 
@@ -31,8 +32,10 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments, standalone_mode=True)
-    except KeyboardInterrupt:
+        sys.exit(app(arguments, prog_name="tacit", standalone_mode=False) or ExitCode.OK)
+    except click.ClickException as error:
+        _end(f"{error.format_message()} (tacit --help lists the commands.)", ExitCode.BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
         _end("Stopped.", ExitCode.INTERRUPTED, debug)
     except TacitError as error:
         _end(str(error), error.exit_code, debug)
@@ -49,7 +52,7 @@ def main() -> None:
         )
 
 
-def _end(text: str, code: ExitCode, debug: bool) -> NoReturn:
+def _end(text: str, code: ExitCode, debug: bool = False) -> NoReturn:
     if debug:
         raise  # noqa: PLE0704 - called while an error is being handled
     Console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
