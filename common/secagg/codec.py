@@ -25,23 +25,29 @@ class Reader:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.data = memoryview(data).cast("B")
+        self.size = len(self.data)
         self.at = 0
 
     @property
     def left(self) -> int:
         """How many bytes have not been read."""
-        return len(self.data) - self.at
+        return self.size - self.at
 
     def take(self, size: int) -> memoryview:
         """Return the next `size` bytes, without copying them."""
-        if size > self.left:
+        start, end = self.at, self.at + size
+        if end > self.size:
             raise ProtocolError(f"{size} bytes were announced, {self.left} are left")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        self.at = end
+        return self.data[start:end]
 
     def number(self, size: int) -> int:
         """Return the next big-endian unsigned integer of `size` bytes."""
         return int.from_bytes(self.take(size), "big")
+
+    def copy(self, size: int) -> bytes:
+        """Return a copy of the next `size` bytes."""
+        return self.take(size).tobytes()
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def fixed(size: int) -> Codec[bytes]:
             raise ProtocolError(f"expected {size} bytes, got {len(value)}")
         out.append(value)
 
-    return Codec(write, lambda reader: bytes(reader.take(size)), size)
+    return Codec(write, lambda reader: reader.copy(size), size)
 
 
 def blob(most: int) -> Codec[bytes]:
@@ -111,7 +117,7 @@ def blob(most: int) -> Codec[bytes]:
         size = reader.number(4)
         if size > most:
             raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
-        return bytes(reader.take(size))
+        return reader.copy(size)
 
     return Codec(write, read, 4)
 

@@ -2,32 +2,63 @@
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 PROTOCOL = b"SA1"
 
 
-def label(purpose: str, *parts: bytes | str | int) -> bytes:
+Part = bytes | str | int
+_LENGTHS = [size.to_bytes(4, "big") for size in range(4096)]
+
+
+def label(purpose: str, *parts: Part) -> bytes:
     """Return the one byte string that stands for a purpose and its parts.
 
     Guarantees: two different (purpose, parts) never give the same bytes, since each
     part carries its length.
     """
-    raw = [PROTOCOL, purpose.encode(), *map(_raw, parts)]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in raw)
+    return _prefixed((PROTOCOL, purpose, *parts))
 
 
-def _raw(part: bytes | str | int) -> bytes:
-    if isinstance(part, int):
-        return part.to_bytes(8, "big")
-    return part.encode() if isinstance(part, str) else part
+def _prefixed(parts: tuple[Part, ...]) -> bytes:
+    """Return every part with its length before it."""
+    out = []
+    for part in parts:
+        raw = part if isinstance(part, bytes) else _raw(part)
+        size = len(raw)
+        out.append(_LENGTHS[size] if size < 4096 else size.to_bytes(4, "big"))
+        out.append(raw)
+    return b"".join(out)
 
 
-def digest(purpose: str, *parts: bytes | str | int) -> bytes:
+def _raw(part: str | int) -> bytes:
+    return part.encode() if isinstance(part, str) else part.to_bytes(8, "big")
+
+
+def digest(purpose: str, *parts: Part) -> bytes:
     """Return the 32-byte SHA-256 of a labelled list of parts."""
     return hashlib.sha256(label(purpose, *parts)).digest()
 
 
-def derive(secret: bytes, purpose: str, *parts: bytes | str | int, size: int = 32) -> bytes:
+@lru_cache(maxsize=4096)
+def _begun(purpose: str, *parts: Part) -> "hashlib._Hash":
+    return hashlib.sha256(label(purpose, *parts))
+
+
+def digest_after(purpose: str, begin: tuple[Part, ...], *parts: Part) -> bytes:
+    """Return digest(purpose, *begin, *parts), remembering how it begins; for many alike.
+
+    Args:
+        purpose: of the hash.
+        begin: public parts that many hashes have in common.
+        parts: the rest.
+    """
+    hashing = _begun(purpose, *begin).copy()
+    hashing.update(_prefixed(parts))
+    return hashing.digest()
+
+
+def derive(secret: bytes, purpose: str, *parts: Part, size: int = 32) -> bytes:
     """Return `size` bytes that only a holder of `secret` can compute.
 
     Source: HKDF-Expand of RFC 5869 with SHA-256; the label is its info. Secrets are uniform

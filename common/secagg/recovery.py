@@ -171,16 +171,16 @@ def good_shares(
     """
     good: Points = {}
     wrong: list[tuple[str, str]] = []
-    keying = step.keying
+    keying, bound = step.keying, step.keying.context.keying
     for holder, shares in revealed.items():
+        x = keying.policy.roster.x(holder)
         for one in shares:
             committed = getattr(keying.item(one.site, holder).commitments[step.number], kind)
-            args = (keying.context.keying, keying.r0, one.site, holder, step.number)
+            args = (bound, keying.r0, one.site, holder, step.number)
             if transcript.commitment(kind, *args, one.share) != committed:
                 wrong.append((holder, f"revealed a wrong share of {kind} of {one.site!r}"))
                 continue
-            points = good.setdefault(one.site, {})
-            points[keying.policy.roster.x(holder)] = int.from_bytes(one.share, "big")
+            good.setdefault(one.site, {})[x] = int.from_bytes(one.share, "big")
     return good, wrong
 
 

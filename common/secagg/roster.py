@@ -141,7 +141,7 @@ class Context:
     model_hash: bytes = b""
     steps: int = 1
 
-    @property
+    @cached_property
     def keying(self) -> bytes:
         """The hash that ADVERTISE and SHARE bind."""
         return digest("keying", CONTEXT.dump(self))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from common.secagg.channel import KeyPair, Suite, key_pair
 from common.secagg.codec import Piece
-from common.secagg.derive import derive, digest, label
+from common.secagg.derive import Part, derive, digest, digest_after, label
 from common.secagg.masks import Words, checksum
 from common.secagg.messages import (
     ADVERT,
@@ -24,9 +24,9 @@ from common.secagg.messages import (
 )
 
 
-def advert_parts(keying: bytes, advert: Advert) -> list[bytes | str | int]:
+def advert_parts(keying: bytes, advert: Advert) -> list[Part]:
     """Return what the signature of an advert is over."""
-    parts: list[bytes | str | int] = [keying, advert.site, advert.channel_key]
+    parts: list[Part] = [keying, advert.site, advert.channel_key]
     for step in advert.steps:
         parts += [step.mask_key, step.b_hash]
     return parts
@@ -83,7 +83,7 @@ def commitment(
     kind: str, keying: bytes, r0: bytes, dealer: str, holder: str, step: int, value: bytes
 ) -> bytes:
     """Return the hash commitment to a share ("b" or "s") or to a pair key ("pair")."""
-    return digest(f"commitment {kind}", keying, r0, dealer, holder, step, value)
+    return digest_after(f"commitment {kind}", (keying, r0, dealer), holder, step, value)
 
 
 def shares_info(keying: bytes, r0: bytes, dealer: str, holder: str) -> bytes:
@@ -139,11 +139,9 @@ def stage_lock(stage: str, keying: bytes, step: int) -> bytes:
     return digest("stage lock", stage, keying, step)
 
 
-def reveal_parts(
-    ctx: bytes, b_shares: Sequence[Share], s_shares: Sequence[Share]
-) -> list[bytes | str | int]:
+def reveal_parts(ctx: bytes, b_shares: Sequence[Share], s_shares: Sequence[Share]) -> list[Part]:
     """Return what the signature of a Reveal is over."""
-    parts: list[bytes | str | int] = [ctx, len(b_shares)]
+    parts: list[Part] = [ctx, len(b_shares)]
     for one in (*b_shares, *s_shares):
         parts += [one.site, one.share]
     return parts
