@@ -16,6 +16,7 @@ from client.train import (
     PrivateStep,
     Units,
     clipped_gradient,
+    dropout_from,
     to_batch,
     train_openly,
     train_privately,
@@ -87,7 +88,8 @@ def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
 def _train(session: Session, model: Arrays, entropy: Entropy) -> Words:
     data = session.load(model, session.train_data)
     work = {"none": _train_openly, "local": _train_locally, "distributed": _one_shared_step}
-    return work[session.study.privacy.mode](session, data, entropy)
+    with dropout_from(int.from_bytes(entropy(7), "little"), session.device):
+        return work[session.study.privacy.mode](session, data, entropy)
 
 
 def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:

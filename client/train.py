@@ -1,6 +1,7 @@
 """What a site does to the model between two exchanges."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,14 @@ def device_of(name: str) -> torch.device:
         count = torch.cuda.device_count()
         raise ConfigError(f"device is {name!r}, but this machine has {count} CUDA devices.")
     return torch.device(name)
+
+
+@contextmanager
+def dropout_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Let dropout draw from this seed inside the block; torch's own state stays untouched."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def to_batch(data: SiteData, weight_N: NDArray[np.float32], device: torch.device) -> Batch:
