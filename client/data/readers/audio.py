@@ -17,6 +17,7 @@ RATE_HZ = 16_000
 MAX_AUDIO_BYTES = 4 << 30
 MAX_SAMPLES = 1 << 27
 BLOCK_SAMPLES = 1 << 20
+UNKNOWN_LENGTH = 0xFFFFFFFF
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 2_000, 400_000
 Signal = npt.NDArray[np.float64]
 
@@ -48,6 +49,7 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
 
 
 def _decode(path: Path, start_s: float, end_s: float | None) -> tuple[Signal, int]:
+    _check_wav(path)
     try:
         with sf.SoundFile(path) as file:
             rate_hz = int(file.samplerate)
@@ -79,6 +81,23 @@ def _mono(file: sf.SoundFile, count: int) -> Signal:
         blocks.append(block.mean(axis=1, dtype=np.float64))
         count -= len(block)
     return np.concatenate(blocks) if blocks else np.zeros(0)
+
+
+def _check_wav(path: Path) -> None:
+    """Refuse a WAV whose data chunk announces more than the file holds; decoders are silent."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        while len(chunk := file.read(8)) == 8:
+            name, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+            if name == b"data":
+                missing = file.tell() + length - size_bytes
+                if missing > 0 and length != UNKNOWN_LENGTH:
+                    raise DataError(f"{path.name}: truncated: {missing} bytes are missing")
+                return
+            file.seek(length + length % 2, 1)
 
 
 def _check_rate(path: Path, rate_hz: int) -> None:
