@@ -47,9 +47,25 @@ def layer_gradients(
         PrivacyError: a layer has no rule, or is used in a way that the rules cannot see.
     """
     layers = trainable_layers(model)
-    with torch.enable_grad(), _captured(layers) as captures:
+    with torch.enable_grad(), captured(layers) as captures:
         total = loss()
-    _check_uses(total, layers, captures)
+    return gradients_of(total, captures, units)
+
+
+def gradients_of(
+    total: Tensor, captures: dict[str, Capture], units: Units
+) -> dict[str, LayerGradient]:
+    """Return, by layer name, the units' gradients of a loss whose forward was captured.
+
+    Args:
+        total: the sum over rows of the weighted loss; its graph is used up.
+        captures: what `captured` saw while the model ran.
+        units: which rows belong together.
+
+    Raises:
+        PrivacyError: a layer is used in a way that the rules cannot see.
+    """
+    _check_uses(total, captures)
     outputs = [output for capture in captures.values() for output in capture.outputs]
     backprops = iter(torch.autograd.grad(total, outputs, allow_unused=True))
     found = {}
@@ -97,7 +113,8 @@ def _check_rule(name: str, layer: nn.Module) -> None:
 
 
 @contextmanager
-def _captured(layers: dict[str, nn.Module]) -> Iterator[dict[str, Capture]]:
+def captured(layers: dict[str, nn.Module]) -> Iterator[dict[str, Capture]]:
+    """Keep what passes through the layers while the block runs a model; no hook stays."""
     captures = {name: Capture(layer) for name, layer in layers.items()}
     handles = [layer.register_forward_hook(captures[name]) for name, layer in layers.items()]
     try:
@@ -111,15 +128,14 @@ def _take(backprops: Iterator[Tensor | None], capture: Capture) -> list[Tensor |
     return [next(backprops) for _ in capture.outputs]
 
 
-def _check_uses(total: Tensor, layers: dict[str, nn.Module], captures: dict[str, Capture]) -> None:
+def _check_uses(total: Tensor, captures: dict[str, Capture]) -> None:
     """Refuse what forward hooks miss: a parameter used outside its layer, a change in place."""
     uses = _parameter_uses(total)
-    for name, layer in layers.items():
-        capture = captures[name]
+    for name, capture in captures.items():
         for tensors, which in ((capture.inputs, 0), (capture.outputs, 1)):
             if any(t._version != v[which] for t, v in zip(tensors, capture.versions, strict=True)):
                 raise PrivacyError(f"clipping: an input or output of {name!r} is changed in place")
-        for own, parameter in layer.named_parameters(recurse=False):
+        for own, parameter in capture.layer.named_parameters(recurse=False):
             if uses[id(parameter)] > len(capture.outputs):
                 raise PrivacyError(
                     f"clipping: {name}.{own} is used outside the layer's own forward; "
