@@ -233,13 +233,18 @@ def _room(layout: Layout) -> IntArray:
 def _assemble(
     layout: Layout, fields: IntArray, counts: Mapping[str, int], exacts: Mapping[str, ArrayLike]
 ) -> Words:
-    """Return fields packed planar (word i holds fields i, i + m, i + 2m), weights and lanes."""
+    """Return fields packed planar (word i holds fields i, i + m, i + 2m), weights and lanes.
+
+    The fields are used up.
+    """
     words = np.empty(layout.words, np.int64)
     m = layout.packed_words
     packed = words[:m]
     packed[:] = fields[:m]
     for j in range(1, layout.fields_a_word):
-        packed += fields[j * m : (j + 1) * m] << (j * layout.field_bits)
+        plane = fields[j * m : (j + 1) * m]
+        np.left_shift(plane, j * layout.field_bits, out=plane)
+        np.add(packed, plane, out=packed)
     rest = words[m:]
     rest[: len(layout.weights)] = [counts[weight.name] for weight in layout.weights]
     for lane, part in _parts(layout.exacts, rest[len(layout.weights) :]):

@@ -136,7 +136,7 @@ class Sites:
     def _given(self, site: str, stage: str, state: State | None, request: bytes) -> Given:
         """Return what a site brings to a stage; in MASK, the model that it was really sent."""
         model = self.context.model_hash
-        if stage == "mask" and state is not None:
+        if stage == "mask" and state is not None and self.models:
             step = decode(MaskRequest, request, "coordinator").step
             model = self.models.get(state.context.round + step, model)
         return Given(self.entropy[site], self.context.config_hash, model, self.vectors[site])
