@@ -1,0 +1,79 @@
+"""What a site's commands print, as tables."""
+
+import math
+
+from rich.table import Table
+
+from client.data.check import CheckReport
+from client.data.importers.writing import ImportReport
+from client.predict import PersonRow
+from common.affect import Estimate, Metrics
+
+
+def imported(report: ImportReport) -> Table:
+    """What an importer wrote."""
+    table = Table(title=f"{sum(report.rows.values())} clips of {report.persons} persons")
+    table.add_column("manifest", overflow="fold")
+    table.add_column("clips", justify="right")
+    for path, count in zip(report.manifests, report.rows.values(), strict=True):
+        table.add_row(str(path), str(count))
+    if report.unplaced:
+        table.caption = f"{report.unplaced} clips belong to no site and were left out"
+    return table
+
+
+def checked(report: CheckReport) -> Table:
+    """What a manifest holds, and what in it should worry."""
+    table = Table(title=f"{report.clips} clips of {report.persons} persons", show_header=False)
+    for name, share in report.coverage.items():
+        table.add_row(name, f"{100 * share:.0f} % of clips")
+    for name, count in report.labels.items():
+        table.add_row(f"label {name}", str(count))
+    for name, count in report.splits.items():
+        table.add_row(f"split {name or '(none)'}", str(count))
+    for name, count in report.left_out.items():
+        table.add_row(f"left out: {name}", str(count))
+    for name, uar in report.guessed.items():
+        said = "cannot be said" if math.isnan(uar) else f"UAR {100 * uar:.0f}"
+        table.add_row(f"guessing from {name}", f"{said} (chance {100 * report.chance:.0f})")
+    table.caption = "\n".join(report.warnings) or None
+    return table
+
+
+def figures(metrics: Metrics) -> Table:
+    """Every figure with its interval."""
+    table = Table(title=f"{metrics.clips} clips of {metrics.persons} persons")
+    for column in ("", "%", f"{metrics.confidence:.0%} interval by person"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("UAR", *_cells(metrics.uar))
+    table.add_row("weighted F1", *_cells(metrics.weighted_f1))
+    table.add_row("macro F1", *_cells(metrics.macro_f1))
+    table.add_row("accuracy", *_cells(metrics.accuracy))
+    table.add_row("chance", f"{100 * metrics.chance:.1f}", "")
+    return table
+
+
+def _cells(estimate: Estimate) -> tuple[str, str]:
+    interval = f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}"
+    return f"{100 * estimate.value:.1f}", interval
+
+
+def confusion(metrics: Metrics) -> Table:
+    """Counts of label against what the model says."""
+    table = Table(title="confusion: row is the label, column what the model says")
+    for column in ("", *metrics.classes, "recall %"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, row in zip(metrics.classes, metrics.confusion_CC, strict=True):
+        recall = f"{100 * metrics.recall[name]:.1f}" if name in metrics.recall else "–"
+        table.add_row(name, *(str(count) for count in row), recall)
+    return table
+
+
+def persons(rows: tuple[PersonRow, ...]) -> Table:
+    """How well each person is read, worst first."""
+    table = Table(title="by person, worst first")
+    for column in ("person", "clips", "right", "UAR"):
+        table.add_column(column, justify="left" if column == "person" else "right")
+    for row in rows:
+        table.add_row(row.person_id, str(row.clips), str(row.right), f"{100 * row.uar:.1f}")
+    return table
