@@ -5,6 +5,7 @@ replay. Both must survive a restart, so each line is on disk before the call ret
 """
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import IO
 
 from common.errors import EnvironmentFault
 
-_BEGIN = re.compile(r"begin (\d+) (\d+) (.*)")
+_BEGIN = re.compile(r"begin (\d+) (\d+) ([0-9a-f]{64})")
 
 
 class FileLocks:
@@ -47,12 +48,12 @@ class FileLocks:
     def newest(self, series: str) -> tuple[int, int]:
         """The newest (round, attempt) begun in a series; (-1, -1) when none was."""
         with self._open() as file:
-            return _newest(file, series)
+            return _newest(file, _named(series))
 
     def begin(self, series: str, round_: int, attempt: int) -> None:
         """Record (round, attempt) as the newest of the series."""
         with self._open() as file:
-            _append(file, f"begin {round_} {attempt} {series}\n")
+            _append(file, f"begin {round_} {attempt} {_named(series)}\n")
 
     @contextmanager
     def _open(self) -> Iterator[IO[str]]:
@@ -63,6 +64,11 @@ class FileLocks:
                 yield file
         except OSError as error:
             raise EnvironmentFault(f"{self._path} cannot be written: {error.strerror}.") from error
+
+
+def _named(series: str) -> str:
+    """A series as one word: its name is the coordinator's, and may hold anything."""
+    return hashlib.sha256(series.encode()).hexdigest()
 
 
 def _append(file: IO[str], line: str) -> None:
