@@ -4,6 +4,7 @@ A handler never raises: an exception's text would travel to the coordinator. The
 refusal stays in the site's log; the reply says it in one word.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -105,11 +106,12 @@ def _session(root: Path, context: Context) -> Session:
 
 
 def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
-    """Log the reason at the site; answer in one word."""
+    """Log the reason at the site, if its folder can be written; answer in one word."""
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), "fault")
     if root is not None:
         said = {"stage": stage, "word": word, "error": type(error).__name__, "reason": str(error)}
-        log(root, "refused", **said)
+        with suppress(OSError):
+            log(root, "refused", **said)
     return Reply(refused=word)
 
 
