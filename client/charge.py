@@ -6,8 +6,9 @@ from typing import cast
 
 from client.session import Session
 from common.budget import round_event
+from common.errors import OutOfOrder
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
-from common.privacy.ledger import Opening
+from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
 from common.sums import parameters_of
 
@@ -25,18 +26,26 @@ def charge(session: Session, context: Context) -> Iterator[None]:
     """
     ledger = session.ledger
     ledger.open_study(_opening(session))
-    reservation = ledger.reserve(
-        session.study.name,
-        event_of(session, context.task),
-        round=context.round,
-        what=WHAT[context.task],
-        run=context.run,
-        attempt=context.attempt,
-        max_grad_norm=session.study.privacy.max_grad_norm if context.task == "train" else 0.0,
-        model_hash=context.model_hash.hex(),
-    )
+    reservation = _reserve(session, context)
     yield
     ledger.commit(reservation)
+
+
+def _reserve(session: Session, context: Context) -> Reservation:
+    """Charge the round; how far the ledger has grown is not for the coordinator to read."""
+    try:
+        return session.ledger.reserve(
+            session.study.name,
+            event_of(session, context.task),
+            round=context.round,
+            what=WHAT[context.task],
+            run=context.run,
+            attempt=context.attempt,
+            max_grad_norm=session.study.privacy.max_grad_norm if context.task == "train" else 0.0,
+            model_hash=context.model_hash.hex(),
+        )
+    except OutOfOrder as error:
+        raise OutOfOrder("this very round was charged before") from error
 
 
 def event_of(session: Session, task: str) -> Event:
