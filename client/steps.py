@@ -7,10 +7,16 @@ from client.contribute import contribution
 from client.folder import log
 from client.policy import Ask, gate
 from client.session import Session
-from common.errors import ProtocolError
+from common.errors import ProtocolError, TooFewSites
 from common.parameters import Arrays, model_hash
 from common.secagg.checks import COORDINATOR
-from common.secagg.messages import AdvertiseRequest, MaskRequest, decode
+from common.secagg.messages import (
+    AdvertiseRequest,
+    ConfirmRequest,
+    MaskRequest,
+    ShareRequest,
+    decode,
+)
 from common.secagg.site import Given, advance, open_dealings, refuse
 from common.secagg.states import Shared, State
 from common.settings import config_hash
@@ -46,6 +52,7 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
     try:
         if request.stage == "advertise":
             _gate(session, body)
+        _crowd(session, request.stage, body)
         if request.stage == "mask":
             state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
         else:
@@ -61,6 +68,20 @@ def _gate(session: Session, body: bytes) -> None:
     context = decode(AdvertiseRequest, body, COORDINATOR).context
     cohort = tuple(session.member.policy.roster)
     gate(session.site.policy, Ask(session.study, context.task, context.round, cohort))
+
+
+def _crowd(session: Session, stage: str, body: bytes) -> None:
+    """Hold the site's own floor, whatever the study's is: no sum of fewer sites."""
+    fewest, there = session.site.policy.min_sites, None
+    if stage == "share":
+        there = len(decode(ShareRequest, body, COORDINATOR).adverts)
+    if stage == "confirm":
+        there = len(decode(ConfirmRequest, body, COORDINATOR).uploads)
+    if there is not None and there < fewest:
+        raise TooFewSites(
+            f"{there} sites are left at {stage}; {session.site.name} joins no sum of fewer "
+            f"than {fewest}"
+        )
 
 
 def _work(
