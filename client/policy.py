@@ -1,5 +1,6 @@
 """The site's own gate: what the coordinator asks is checked before any data is touched."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ from common.errors import PolicyRefused
 TASKS = ("statistics", "train", "evaluate")
 
 # EU AI Act, Article 5(1)(f): emotion inference at work and in education is prohibited.
-PROHIBITED_PURPOSES = ("education", "school", "workplace", "employment", "hiring")
+_PROHIBITED = re.compile(
+    r"\b(work|workers?|workforce|workplaces?|employ\w*|jobs?|hr|hiring|recruit\w*|staff"
+    r"|educat\w*|school\w*|classrooms?|students?|teaching|universit\w*|exams?)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def gate(policy: SitePolicy, ask: Ask) -> None:
 
 
 def _purpose(policy: SitePolicy, study: Study) -> None:
-    if study.purpose in PROHIBITED_PURPOSES:
+    if _PROHIBITED.search(study.purpose.casefold().replace("_", " ")):
         raise PolicyRefused(
             f"The purpose {study.purpose!r} is emotion inference at work or in education, "
             "which the EU AI Act, Article 5(1)(f), prohibits."
