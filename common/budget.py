@@ -73,12 +73,17 @@ def grid_of(study: Study, num_sites: int, parameters: int) -> ShareGrid:
     )
 
 
+def contributors(num_sites: int) -> int:
+    """t = floor(2n/3) + 1: sites of a roster of n without which noise in shares is too little."""
+    return (2 * num_sites) // 3 + 1
+
+
 def honest_sites(num_sites: int) -> int:
     """h = t - n_c: honest contributors that every sum of n sites is sure to have.
 
-    t = floor(2n/3) + 1 sites must contribute, and fewer than n/3 collude.
+    t sites must contribute (`common.sums.policy_for` sees to it), and fewer than n/3 collude.
     """
-    return (2 * num_sites) // 3 + 1 - (num_sites - 1) // 3
+    return contributors(num_sites) - (num_sites - 1) // 3
 
 
 def assert_resolved(privacy: Privacy) -> None:

@@ -7,7 +7,7 @@ every signature, so a site never adds up anything else.
 from math import prod
 
 from common.affect import evaluation_lanes, modality_views, view_lanes
-from common.budget import grid_of
+from common.budget import contributors, grid_of
 from common.config import Study
 from common.inputs import Shape, input_shapes
 from common.models.registry import build
@@ -22,14 +22,21 @@ LARGEST_INPUT = 1 << 10
 
 
 def policy_for(study: Study, roster: Roster) -> Policy:
-    """The rules of all sums of a resolved study among these sites."""
+    """The rules of all sums of a resolved study among these sites.
+
+    Where noise is shared, each sum needs the sites whose shares make up the noise: a majority of
+    the roster, however few of it were invited.
+    """
     sites = len(roster)
     layouts = {"train": train_layout(study, sites), "evaluate": evaluate_layout(study, sites)}
     if study.normalise == "federated":
         layouts["statistics"] = statistics_layout(study, sites)
     secure, privacy = study.secure_aggregation, study.privacy
     floor = f"{privacy.mode} {privacy.unit} {privacy.target_epsilon!r} {privacy.target_delta!r}"
-    return Policy(roster, layouts, secure.suite, secure.min_sites, secure.update_norm, floor)
+    fewest = secure.min_sites
+    if privacy.mode == "distributed":
+        fewest = max(fewest, contributors(sites))
+    return Policy(roster, layouts, secure.suite, fewest, secure.update_norm, floor)
 
 
 def train_layout(study: Study, sites: int) -> Layout:
