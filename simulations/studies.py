@@ -17,7 +17,7 @@ from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
 from simulations.federation import Tap, run_in_process
-from simulations.flower import run_with_flower
+from simulations.flower import RunFailed, run_with_flower
 from simulations.sites import prepare_federation
 
 ENGINES = ("flwr", "in-process")
@@ -104,7 +104,7 @@ def simulate(
         else:
             session.cache_clear()
             run_in_process(server_app, client_app, len(federation.sites), config, tap, follow)
-    except TacitError:
+    except RunFailed:
         _raise_said(run)
         raise
     finally:
@@ -151,7 +151,5 @@ def _raise_said(run: RunFolder) -> None:
     said = json.loads(path.read_text(encoding="utf-8"))
     kind = getattr(errors, str(said["type"]), None)
     if isinstance(kind, type) and issubclass(kind, TacitError):
-        error = TacitError(str(said["message"]))
-        error.exit_code = errors.ExitCode(int(said["exit_code"]))
-        raise error from None
+        raise kind.__new__(kind, str(said["message"])) from None
     raise TacitError(f"The coordinator failed: {said['type']}: {said['message']}") from None
