@@ -5,7 +5,7 @@ and its deployment engine; only the Grid behind it differs.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -44,7 +44,8 @@ class GridExchange:
 
     def __call__(self, stage: str, requests: Mapping[str, Request]) -> dict[str, Reply]:
         """Send each site its request; the replies of those that answered in time."""
-        by_node = {self.nodes[site]: request for site, request in requests.items()}
+        known = [site for site in requests if site in self.nodes]
+        by_node = {self.nodes[site]: requests[site] for site in known}
         answers = _send(self.grid, stage, by_node, self.timeout_s)
         names = {node: site for site, node in self.nodes.items()}
         replies = {}
@@ -90,9 +91,11 @@ def _names(answers: Mapping[int, Message], num_sites: int) -> dict[str, int]:
         if message.has_error():
             continue
         reply = decode_reply("hello", message.content)
-        site = str(reply.fields.get("site", ""))
-        if reply.refused or reply.fields["version"] != VERSION:
-            raise ProtocolError(f"{site or node} does not speak version {VERSION} of the messages.")
+        if reply.refused:
+            raise ProtocolError(f"Node {node} refused to say who it is: {reply.refused}.")
+        site = str(reply.fields["site"])
+        if reply.fields["version"] != VERSION:
+            raise ProtocolError(f"{site} does not speak version {VERSION} of the messages.")
         if site in names:
             raise ProtocolError(f"Two nodes say that they are {site}.")
         names[site] = node
@@ -108,16 +111,21 @@ def _send(
         Message(encode_request(request), node, MESSAGE_TYPES[stage], ttl=timeout_s)
         for node, request in requests.items()
     ]
-    waiting = dict(zip(_push(grid, messages), requests, strict=True))
+    waiting = _push(grid, messages)
     answers: dict[int, Message] = {}
     deadline = time.monotonic() + timeout_s
     while waiting and time.monotonic() < deadline:
         for message in grid.pull_messages(list(waiting)):
-            answers[waiting.pop(message.metadata.reply_to_message_id)] = message
+            node = waiting.pop(message.metadata.reply_to_message_id, None)
+            if node is not None:
+                answers[node] = message
         if waiting:
             time.sleep(_POLL_S)
     return answers
 
 
-def _push(grid: Grid, messages: Iterable[Message]) -> list[str]:
-    return list(grid.push_messages(messages))
+def _push(grid: Grid, messages: list[Message]) -> dict[str, int]:
+    """Message id -> node, for the messages that Flower took; it says None for the others."""
+    ids = grid.push_messages(messages)
+    nodes = [message.metadata.dst_node_id for message in messages]
+    return {key: node for key, node in zip(ids, nodes, strict=False) if key}
