@@ -55,6 +55,8 @@ _STUDY_RULES: tuple[_Rule, ...] = (
     ("model.hidden", *_between(0, 4096)),
     ("model.dropout", *_between(0, 0.95)),
     ("training.num_server_rounds", *_between(1, 100_000)),
+    ("training.optimizer", *_one_of("sgd", "adam")),
+    ("training.server_optimizer", *_one_of("fedavg", "fedadam")),
     ("training.local_epochs", *_between(1, 1000)),
     ("training.local_steps", *_between(1, 100_000)),
     ("training.batch_size", *_between(1, 1_000_000)),
@@ -71,12 +73,18 @@ _STUDY_RULES: tuple[_Rule, ...] = (
     ("privacy.max_grad_norm", *_between(1e-6, 1e6)),
     ("privacy.sampling_rate", *_between(1e-6, 1)),
     ("privacy.clips_per_person", *_between(1, 1_000_000)),
+    (
+        "privacy.noise_multiplier",
+        lambda value: value is None or 0 < value <= 1e5,
+        "a number above 0 to 100000, or null to calibrate it",
+    ),
     ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
     ("secure_aggregation.min_sites", *_between(3, 10_000)),
     ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
     ("secure_aggregation.weight_cap", *_between(1, 1 << 20)),
     ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),
     ("split.folds", *_between(0, 1000)),
+    ("split.fold", *_between(0, 999)),
     ("split.evaluate_on", *_one_of("validation", "test")),
 )
 _POLICY_RULES: tuple[_Rule, ...] = (
@@ -117,7 +125,12 @@ def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
     Raises:
         ConfigError: no such study, or a key or value that does not fit; names the line.
     """
-    return _load(Study, find_study(name), tuple(overrides), _STUDY_RULES)
+    path = find_study(name)
+    study = _load(Study, path, tuple(overrides), _STUDY_RULES)
+    if study.split.fold >= max(1, study.split.folds):
+        most = max(0, study.split.folds - 1)
+        raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
+    return study
 
 
 def load_policy(path: Path) -> SitePolicy:
@@ -161,19 +174,40 @@ def config_hash(config: Study) -> bytes:
 
 
 def _load(kind: type[T], path: Path, overrides: tuple[str, ...], rules: tuple[_Rule, ...]) -> T:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    text = _text(path)
     where = _lines(text, path)
     config = OmegaConf.structured(kind)
-    config = _merge(config, OmegaConf.create(text or "{}"), lambda key: _at(path, where, key))
+    config = _merge(config, _mapping(text, path), lambda key: _at(path, where, key))
     for pair in overrides:
         config = _merge(config, _pair(pair), partial(_in_pair, pair))
     value = typing.cast("T", OmegaConf.to_object(config))
     given = {pair.partition("=")[0]: _in_pair(pair, "") for pair in overrides}
     _check(value, rules, lambda key: given.get(key) or _at(path, where, key))
     return value
+
+
+def _text(path: Path) -> str:
+    """What a configuration file says; interpolations would read the machine's own secrets."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8.") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if "${" in line:
+            raise ConfigError(
+                f"{path}, line {number}: '${{' is not allowed; give the value itself."
+            )
+    return text
+
+
+def _mapping(text: str, path: Path) -> Any:
+    try:
+        found = OmegaConf.create(yaml.safe_load(text) or {})
+        return OmegaConf.create(text) if found else found
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
 
 
 def _in_pair(pair: str, _key: str) -> str:
@@ -184,6 +218,8 @@ def _pair(pair: str) -> Any:
     key, equals, _ = pair.partition("=")
     if not equals or not key:
         raise ConfigError(f"{pair!r} is not a setting: expected key=value.")
+    if "${" in pair:
+        raise ConfigError(f"{pair!r}: '${{' is not allowed; give the value itself.")
     try:
         return OmegaConf.from_dotlist([pair])
     except (OmegaConfBaseException, yaml.YAMLError) as error:
@@ -191,21 +227,26 @@ def _pair(pair: str) -> Any:
 
 
 def _merge(config: Any, extra: Any, where: Callable[[str], str]) -> Any:
-    try:
-        return OmegaConf.merge(config, extra)
-    except OmegaConfBaseException as error:
-        key = str(getattr(error, "full_key", None) or "")
-        raise ConfigError(f"{where(key)}: {_first_line(error)}.{_nearest(config, key)}") from error
+    for name in extra:
+        try:
+            config = OmegaConf.merge(config, OmegaConf.masked_copy(extra, [name]))
+        except OmegaConfBaseException as error:
+            key = str(getattr(error, "full_key", None) or name)
+            said = f"{where(key)}: {_first_line(error)}.{_nearest(config, key)}"
+            raise ConfigError(said) from error
+    return config
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(". ")
+    """What OmegaConf says, without its own guess at the key that was meant."""
+    return str(error).splitlines()[0].partition(" Did you mean")[0].rstrip(". ")
 
 
 def _nearest(config: Any, key: str) -> str:
-    """The nearest known key, when a key is unknown and OmegaConf has not named one itself."""
-    known = flat_keys(typing.cast("type", OmegaConf.get_type(config)))
-    if not key or key in known:
+    """The nearest known key, when a key is unknown."""
+    kind = typing.cast("type", OmegaConf.get_type(config))
+    known = (*flat_keys(kind), *(item.name for item in dataclasses.fields(kind)))
+    if key in known or key.startswith("modalities."):
         return ""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f" The nearest key is {near[0]}." if near else ""
