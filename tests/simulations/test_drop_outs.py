@@ -1,0 +1,151 @@
+"""Sites that fall away, messages that come again: the sum is exact, or there is none."""
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+
+from client.app import app as client_app
+from common.errors import TooFewSites
+from common.models.registry import build
+from common.parameters import to_arrays
+from common.secagg.messages import Refusal, decode, is_refusal
+from common.secagg.ring import decode as decode_words
+from common.wire import MESSAGE_TYPES, STAGES
+
+EVALUATE = ("evaluate", 1)
+QUORUM = 3  # of four sites
+
+
+def raising_at(table, absent: dict[str, set[str]]):
+    """The sites' app, but some sites fail in some stage and from then on."""
+    gone: set[str] = set()
+
+    def app(message: Message, context: Context) -> Message:
+        site = table.site_of(context)
+        kinds = {MESSAGE_TYPES[stage] for stage in absent if site in absent[stage]}
+        if message.metadata.message_type in kinds:
+            gone.add(site)
+        if site in gone:
+            raise RuntimeError(f"{site} lost its power, and this text must not be read")
+        return client_app(message, context)
+
+    return app
+
+
+def model_of(table):
+    return to_arrays(build(table.study))
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+@pytest.mark.parametrize("task", ["train", "evaluate"])
+def test_without_one_site_the_sum_is_that_of_the_survivors_or_of_all_whose_vector_came(
+    lay_table, stage, task
+):
+    table, whole = lay_table(), lay_table()
+    grid = table.grid(raising_at(table, {stage: {"lake"}}))
+    sums, lines = table.sums(grid)
+    total = sums.over(task, 1, model_of(table))
+    has_sent = stage in ("confirm", "unmask")
+    assert total.sites == (4 if has_sent else 3)
+    alone = whole.sums(whole.grid())[0].over(task, 1, model_of(whole))
+    if has_sent:
+        assert all(np.array_equal(total.exacts[n], alone.exacts[n]) for n in alone.exacts)
+        assert total.weights == alone.weights
+    assert any("lake" in line for line in lines)
+    assert not any("power" in line for line in lines)
+
+
+def test_the_survivors_sum_is_exactly_theirs(lay_table):
+    """Counts without one site, next to the counts that each survivor would have sent."""
+    from client.contribute import contribution
+
+    table, apart = lay_table(), lay_table()
+    sums, _ = table.sums(table.grid(raising_at(table, {"mask": {"hill"}})))
+    model = model_of(table)
+    total = sums.over("evaluate", 1, model)
+    context = table.context(sums, "evaluate", 1, b"\x00" * 32)
+    layout = sums.policy.layouts["evaluate"]
+    words = sum(contribution(apart.session(s), context, model) for s in ("harbour", "lake", "mill"))
+    expected = decode_words(layout, words, 3)
+    assert all(np.array_equal(total.exacts[n], expected.exacts[n]) for n in expected.exacts)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_without_a_majority_there_is_no_sum(lay_table, stage):
+    table = lay_table()
+    sums, _ = table.sums(table.grid(raising_at(table, {stage: {"lake", "mill"}})))
+    with pytest.raises(TooFewSites):
+        sums.over("evaluate", 1, model_of(table))
+
+
+def test_a_site_that_comes_back_takes_part_in_the_next_round(lay_table):
+    table, model = lay_table(), None
+    model = model_of(table)
+    table.sums(table.grid(raising_at(table, {"mask": {"lake"}})))[0].over("evaluate", 1, model)
+    other = {name: value + 1 for name, value in model.items()}
+    assert table.sums()[0].over("evaluate", 2, other).sites == 4
+
+
+def test_a_second_sum_over_one_model_is_refused(lay_table):
+    table = lay_table()
+    sums, _ = table.sums()
+    sums.over("evaluate", 1, model_of(table))
+    with pytest.raises(TooFewSites):
+        sums.over("evaluate", 2, model_of(table))
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_replayed_message_is_refused_and_changes_nothing(lay_table, stage):
+    table, kept = lay_table(), {}
+    contexts: dict[str, Context] = {}
+
+    def app(message: Message, context: Context) -> Message:
+        contexts[table.site_of(context)] = context
+        if table.site_of(context) == "hill":
+            kept[message.metadata.message_type] = message
+        return client_app(message, context)
+
+    table.sums(table.grid(app))[0].over("evaluate", 1, model_of(table))
+    before = bytes(contexts["hill"].state["secagg"]["state"])
+    reply = client_app(kept[MESSAGE_TYPES[stage]], contexts["hill"])
+    body = bytes(reply.content["tacit"].get("body", b""))
+    refusal = decode(Refusal, body, "hill") if is_refusal(body) else None
+    assert refusal or "refused" in reply.content["tacit"]
+    assert bytes(contexts["hill"].state["secagg"]["state"]) == before
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_message_to_a_site_that_forgot_its_state_is_refused(lay_table, stage):
+    """A restart in the middle of a round, or an older state put back."""
+    table, kept = lay_table(), {}
+
+    def app(message: Message, context: Context) -> Message:
+        if table.site_of(context) == "hill":
+            kept[message.metadata.message_type] = message
+            kept["context"] = context
+        return client_app(message, context)
+
+    table.sums(table.grid(app))[0].over("evaluate", 1, model_of(table))
+    kept["context"].state = RecordDict()
+    reply = client_app(kept[MESSAGE_TYPES[stage]], kept["context"])
+    record = reply.content["tacit"]
+    assert "refused" in record or is_refusal(bytes(record["body"]))
+
+
+def test_a_round_that_the_ledger_holds_says_nothing_of_the_ledger(lay_table):
+    """The locks were lost, the ledger was not: the second charge is refused, in plain words."""
+    table = lay_table()
+    table.sums()[0].over("evaluate", 1, model_of(table))
+    for site in table.sites:
+        (table.folder(site) / "locks.log").unlink()
+    said = []
+
+    def tap(message: Message) -> None:
+        body = message.content.config_records["tacit"].get("body", b"")
+        if is_refusal(bytes(body)):
+            said.append(decode(Refusal, bytes(body), "a site").reason)
+
+    with pytest.raises(TooFewSites):
+        table.sums(table.grid(tap=tap))[0].over("evaluate", 1, model_of(table))
+    assert len(said) == 4
+    assert not any(any(letter.isdigit() for letter in one) for one in said)
