@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,83 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from common.config import SitePolicy, Study
 from common.errors import ConfigError
+from common.rules import POLICY_RULES, STUDY_RULES, Rule
 
 STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
 T = TypeVar("T")
-
-_Rule = tuple[str, Callable[[Any], bool], str]
-
-
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value in names), "one of " + ", ".join(names)
-
-
-def _between(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: low <= value <= high), f"a number from {low:g} to {high:g}"
-
-
-_STUDY_RULES: tuple[_Rule, ...] = (
-    (
-        "name",
-        lambda value: bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)),
-        "1 to 64 letters, digits, '-' or '_'",
-    ),
-    (
-        "classes",
-        lambda value: 2 <= len(set(value)) == len(value) <= 64,
-        "2 to 64 different labels",
-    ),
-    ("modalities", lambda value: 1 <= len(value) <= 16, "1 to 16 modalities"),
-    ("normalise", *_one_of("none", "person", "federated")),
-    (
-        "device",
-        lambda value: bool(re.fullmatch(r"auto|cpu|cuda:\d+", value)),
-        "auto, cpu or cuda:0, cuda:1, …",
-    ),
-    ("model.width", *_between(1, 4096)),
-    ("model.hidden", *_between(0, 4096)),
-    ("model.dropout", *_between(0, 0.95)),
-    ("training.num_server_rounds", *_between(1, 100_000)),
-    ("training.optimizer", *_one_of("sgd", "adam")),
-    ("training.server_optimizer", *_one_of("fedavg", "fedadam")),
-    ("training.local_epochs", *_between(1, 1000)),
-    ("training.local_steps", *_between(1, 100_000)),
-    ("training.batch_size", *_between(1, 1_000_000)),
-    ("training.learning_rate", *_between(1e-9, 1e3)),
-    ("training.momentum", *_between(0, 0.9999)),
-    ("training.weight_decay", *_between(0, 10)),
-    ("training.server_learning_rate", *_between(1e-9, 1e3)),
-    ("training.server_momentum", *_between(0, 0.9999)),
-    ("training.evaluate_every", *_between(1, 100_000)),
-    ("privacy.mode", *_one_of("none", "local", "distributed")),
-    ("privacy.unit", *_one_of("person", "record")),
-    ("privacy.target_epsilon", *_between(0.01, 1000)),
-    ("privacy.target_delta", *_between(1e-12, 0.1)),
-    ("privacy.max_grad_norm", *_between(1e-6, 1e6)),
-    ("privacy.sampling_rate", *_between(1e-6, 1)),
-    ("privacy.clips_per_person", *_between(1, 1_000_000)),
-    (
-        "privacy.noise_multiplier",
-        lambda value: value is None or 0 < value <= 1e5,
-        "a number above 0 to 100000, or null to calibrate it",
-    ),
-    ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
-    ("secure_aggregation.min_sites", *_between(3, 10_000)),
-    ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
-    ("secure_aggregation.weight_cap", *_between(1, 1 << 20)),
-    ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),
-    ("split.folds", *_between(0, 1000)),
-    ("split.fold", *_between(0, 999)),
-    ("split.evaluate_on", *_one_of("validation", "test")),
-)
-_POLICY_RULES: tuple[_Rule, ...] = (
-    ("site", lambda value: bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)), "a site name"),
-    ("max_epsilon", *_between(0, 1000)),
-    ("delta", *_between(1e-12, 0.1)),
-    ("declared_persons", *_between(1, 1e9)),
-    ("min_sites", *_between(3, 10_000)),
-    ("min_persons", *_between(1, 1e9)),
-)
 
 
 def study_names() -> tuple[str, ...]:
@@ -126,7 +52,7 @@ def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
         ConfigError: no such study, or a key or value that does not fit; names the line.
     """
     path = find_study(name)
-    study = _load(Study, path, tuple(overrides), _STUDY_RULES)
+    study = _load(Study, path, tuple(overrides), STUDY_RULES)
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)
         raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
@@ -139,7 +65,7 @@ def load_policy(path: Path) -> SitePolicy:
     Raises:
         ConfigError: missing, or a key or value that does not fit; names the line.
     """
-    return _load(SitePolicy, path, (), _POLICY_RULES)
+    return _load(SitePolicy, path, (), POLICY_RULES)
 
 
 def overrides_from_run_config(run_config: Mapping[str, object]) -> tuple[str, ...]:
@@ -167,13 +93,34 @@ def to_yaml(config: object) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def differences_yaml(study: Study) -> str:
+    """What differs from the defaults, as YAML that `load_study` reads back to an equal study."""
+    given = _plain(study)
+    return str(yaml.safe_dump(_difference(given, _plain(Study())), sort_keys=False))
+
+
+def _plain(study: Study) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(dataclasses.asdict(study))))
+
+
+def _difference(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(default.get(key), dict) and default[key]:
+            inner = _difference(value, default[key])
+            found |= {key: inner} if inner else {}
+        elif value != default.get(key):
+            found[key] = value
+    return found
+
+
 def config_hash(config: Study) -> bytes:
     """SHA-256 over the canonical JSON of a study: what every signature of a run binds."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(b"tacit study v1" + text.encode()).digest()
 
 
-def _load(kind: type[T], path: Path, overrides: tuple[str, ...], rules: tuple[_Rule, ...]) -> T:
+def _load(kind: type[T], path: Path, overrides: tuple[str, ...], rules: tuple[Rule, ...]) -> T:
     text = _text(path)
     where = _lines(text, path)
     config = OmegaConf.structured(kind)
@@ -252,7 +199,7 @@ def _nearest(config: Any, key: str) -> str:
     return f" The nearest key is {near[0]}." if near else ""
 
 
-def _check(config: object, rules: tuple[_Rule, ...], where: Callable[[str], str]) -> None:
+def _check(config: object, rules: tuple[Rule, ...], where: Callable[[str], str]) -> None:
     for key, fits, expected in rules:
         value: Any = config
         for part in key.split("."):

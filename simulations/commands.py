@@ -7,15 +7,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from client.draft import draft_study
 from common.config import Study
-from common.settings import load_study, study_names
+from common.errors import ConfigError
+from common.settings import differences_yaml, load_study, study_names
 from simulations.console import console, following
 from simulations.corpus import write_corpus
 from simulations.crossval import Repeat, repeat_study, spread, variants
 from simulations.demo import demonstrate
 from simulations.report import summary_screen, write_report
 from simulations.result import read_result, with_ceiling
-from simulations.sites import prepare_federation
+from simulations.sites import find_manifests, prepare_federation
 from simulations.studies import ENGINES, simulate
 
 app = typer.Typer()
@@ -97,6 +99,19 @@ def federation_command(
     chosen = load_study(study, settings or ())
     made = prepare_federation(chosen, data or Path("data") / chosen.name, out)
     console.print(f"{len(made.sites)} sites in {out.absolute()}: {', '.join(made.sites)}")
+
+
+@app.command("draft")
+def draft_command(
+    data: Annotated[Path, typer.Argument(help="Recordings: DIR/sites/NAME/manifest.csv.")],
+    out: Annotated[Path, typer.Argument(help="The study to write: NAME.yaml.")],
+) -> None:
+    """Write a first study for recordings of your own."""
+    if out.exists():
+        raise ConfigError(f"{out} is already there; choose another name.")
+    study = draft_study(out.stem, tuple(find_manifests(data).values()))
+    out.write_text(differences_yaml(study), encoding="utf-8")
+    console.print(f"{out}: {', '.join(study.modalities)} → {', '.join(study.classes)}")
 
 
 @app.command("studies")

@@ -1,0 +1,66 @@
+"""A first study for recordings that have none: classes, modalities and split from manifests."""
+
+from datetime import date
+from pathlib import Path
+
+from client.data.cells import shares_of
+from client.data.manifest import Manifest, read_manifest
+from client.data.readers.vectors import read_vectors
+from client.data.table import Table, read_table
+from common.config import Modality, Model, Split, Study, Training
+from common.errors import DataError
+from common.inputs import kind_of
+
+FOLDS = 5
+EVALUATED = ("test", "validation")
+
+
+def draft_study(name: str, manifests: tuple[Path, ...]) -> Study:
+    """A study over manifests: what they hold, with settings that do for small corpora.
+
+    Args:
+        name: the study's.
+        manifests: every site's table.
+
+    Raises:
+        DataError: a manifest cannot be read, or names fewer than two classes or no modality.
+    """
+    classes = sorted({label for path in manifests for label in _labels(read_table(path))})
+    read = [read_manifest(path, classes, Study().purpose, date.today()) for path in manifests]
+    found = {name: one for table in read for name, one in _modalities(table).items()}
+    if len(classes) < 2 or not found:
+        raise DataError(
+            f"The manifests name {len(classes)} classes and {len(found)} modalities; expected at "
+            "least two classes in label or label_dist, and one modality."
+        )
+    splits = {row.split for table in read for row in table.rows}
+    kept = next((one for one in EVALUATED if one in splits), "")
+    return Study(
+        name=name,
+        classes=tuple(classes),
+        modalities=dict(sorted(found.items())),
+        normalise="federated",
+        model=Model(hidden=0, fusion="late"),
+        training=Training(num_server_rounds=30, local_epochs=1, evaluate_every=10),
+        split=Split(evaluate_on=kept) if kept else Split(folds=FOLDS),
+    )
+
+
+def _labels(table: Table) -> set[str]:
+    found: set[str] = set()
+    for row in table.rows:
+        found |= set(shares_of(str(row.cells.get("label_dist") or "")) or ())
+        found |= {str(row.cells.get("label") or "")} - {""}
+    return found
+
+
+def _modalities(manifest: Manifest) -> dict[str, Modality]:
+    """Modality -> its settings, for the columns in which some row has something."""
+    found: dict[str, Modality] = {}
+    for row in manifest.rows:
+        for name, source in row.sources.items():
+            if name not in found:
+                is_vector = kind_of(name) == "features"
+                options = {"dim": int(read_vectors(source).shape[1])} if is_vector else {}
+                found[name] = Modality(options=options)
+    return found
