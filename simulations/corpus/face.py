@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 SIDE = 40
 SCALE = 2
 """Drawn larger and then reduced, so that lines a fraction of a pixel apart differ."""
-COURSE = (0.6, 0.9, 1.0, 0.9)
+COURSE = (0.1, 0.6, 1.0, 1.0)
 """How far an expression has come in each frame of a clip."""
 
 
@@ -40,14 +40,14 @@ class Face:
 def draw_looks(rng: np.random.Generator) -> Face:
     """Draw a person's looks."""
     return Face(
-        width=float(rng.uniform(0.33, 0.39)),
-        height=float(rng.uniform(0.42, 0.47)),
-        eye_gap=float(rng.uniform(0.14, 0.17)),
-        eye_size=float(rng.uniform(0.06, 0.08)),
-        mouth_width=float(rng.uniform(0.14, 0.18)),
-        skin=float(rng.uniform(0.5, 0.85)),
-        light=float(rng.normal(0, 0.15)),
-        hair=float(rng.uniform(0.10, 0.20)),
+        width=float(rng.uniform(0.56, 0.62)),
+        height=float(rng.uniform(0.60, 0.66)),
+        eye_gap=float(rng.uniform(0.20, 0.23)),
+        eye_size=float(rng.uniform(0.085, 0.105)),
+        mouth_width=float(rng.uniform(0.19, 0.23)),
+        skin=float(rng.uniform(0.55, 0.8)),
+        light=float(rng.normal(0, 0.08)),
+        hair=float(rng.uniform(0.00, 0.08)),
     )
 
 
@@ -67,7 +67,7 @@ def film(
     frames = []
     for share in COURSE:
         x, y = x + rng.normal(0, 0.004), y + rng.normal(0, 0.004)
-        picture = Image.new("L", (SIDE * SCALE, SIDE * SCALE), 40)
+        picture = Image.new("L", (SIDE * SCALE, SIDE * SCALE), 100)
         pen = Pen(ImageDraw.Draw(picture), x, y)
         _draw(pen, face, share * mouth, share * brow, share * eyes)
         frames.append(_photograph(rng, face, picture.reduce(SCALE)))
@@ -99,20 +99,20 @@ class Pen:
 
 
 def _draw(pen: Pen, face: Face, mouth: float, brow: float, eyes: float) -> None:
-    pen.ellipse(0, -0.02, face.width + 0.03, face.height + 0.02, 0.1)
+    pen.ellipse(0, -0.02, face.width + 0.05, face.height + 0.02, 0.7 * face.skin)
     pen.ellipse(0, face.hair / 2, face.width, face.height - face.hair / 3, face.skin)
-    opening = face.eye_size * float(np.clip(0.55 + 0.28 * eyes, 0.1, 1.3))
+    opening = face.eye_size * float(np.clip(0.6 + 0.4 * eyes, 0.1, 1.6))
     for side in (-1, 1):
         x = side * face.eye_gap
-        pen.ellipse(x, -0.06, face.eye_size, opening, 0.95)
-        pen.ellipse(x, -0.06, 0.028, min(0.028, opening), 0.05)
-        inner, outer = -0.16 - 0.035 * brow, -0.16 + 0.02 * brow
-        pen.line([(0.4 * x, inner), (1.5 * x, outer)], 0.03, 0.08)
-    pen.line([(0, 0.0), (0.02, 0.09), (-0.01, 0.1)], 0.015, face.skin * 0.7)
+        pen.ellipse(x, -0.07, face.eye_size, opening, 0.95)
+        pen.ellipse(x, -0.07, 0.04, min(0.04, opening), 0.05)
+        inner, outer = -0.24 - 0.07 * brow, -0.24 + 0.045 * brow
+        pen.line([(0.35 * x, inner), (1.6 * x, outer)], 0.065, 0.08)
+    pen.line([(0, 0.0), (0.02, 0.10), (-0.01, 0.11)], 0.015, face.skin * 0.7)
     across = np.linspace(-1, 1, 9)
-    bend = 0.055 * mouth
-    curve = [(face.mouth_width * float(t), 0.22 + bend * (0.5 - float(t) ** 2)) for t in across]
-    pen.line(curve, 0.04, 0.2)
+    bend = 0.11 * mouth
+    curve = [(face.mouth_width * float(t), 0.28 + bend * (0.5 - float(t) ** 2)) for t in across]
+    pen.line(curve, 0.075, 0.12)
 
 
 def _photograph(rng: np.random.Generator, face: Face, picture: Image.Image) -> Image.Image:

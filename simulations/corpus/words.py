@@ -20,7 +20,7 @@ LEXICON: tuple[tuple[str, ...], ...] = (
 """Words for each of latent.CLASSES, in that order."""
 FILLERS = ("I", "the", "we", "it", "and", "was", "then", "really", "that", "you", "so", "again",
            "they", "just", "there", "about", "today", "with", "my", "this")  # fmt: skip
-LEANING = 0.4
+LEANING = 0.5
 """Share of words that come from the lexicon."""
 
 

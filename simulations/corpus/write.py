@@ -16,7 +16,7 @@ from simulations.corpus import latent
 from simulations.corpus.plan import Person, Site, plan_clips, plan_sites
 from simulations.corpus.render import draw_character, render
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings give other files."""
 COLUMNS = ("sample_id", "person_id", *latent.MODALITIES, "label", "split", "group_sex", "group_age")
 

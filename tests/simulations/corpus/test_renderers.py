@@ -65,7 +65,7 @@ def last_frame(seed, **cue):
 
 
 @pytest.mark.parametrize(
-    ("axis", "rows"), [("mouth", (24, 36)), ("brow", (8, 18)), ("eyes", (12, 24))]
+    ("axis", "rows"), [("mouth", (25, 38)), ("brow", (3, 17)), ("eyes", (12, 24))]
 )
 def test_a_face_moves_where_its_cue_says(axis, rows):
     change_HW = np.mean(
