@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from common.errors import OutOfOrder, PeerMisbehaved, ProtocolError, TacitError
 from common.secagg.checks import COORDINATOR
 from common.secagg.dealing import open_dealings
+from common.secagg.masking import check_mask, mask
 from common.secagg.masks import Words
 from common.secagg.messages import Refusal, encode
 from common.secagg.roster import Member
-from common.secagg.stages import Entropy, advertise, confirm, mask, share, unmask
+from common.secagg.stages import Entropy, advertise, confirm, share, unmask
 from common.secagg.states import Advertised, Confirmed, Finished, Keyed, Masked, Shared, State
 
 __all__ = [
     "Given",
     "advance",
     "advertise",
+    "check_mask",
     "confirm",
     "mask",
     "open_dealings",

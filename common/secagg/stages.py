@@ -1,4 +1,4 @@
-"""The five stages of a site: `(member, state, request, …) -> (next state, reply)`.
+"""The stages of a site but MASK: `(member, state, request, …) -> (next state, reply)`.
 
 A stage checks first (common.secagg.checks), then locks, then answers. Only the state that
 it returns may be kept.
@@ -7,13 +7,9 @@ it returns may be kept.
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
-from common.errors import OutOfOrder
-from common.secagg import checks, masks, transcript
+from common.secagg import checks, transcript
 from common.secagg.checks import COORDINATOR
-from common.secagg.dealing import deal, open_dealings
-from common.secagg.masks import Words
+from common.secagg.dealing import deal
 from common.secagg.messages import (
     MOST_STEPS,
     Advert,
@@ -21,13 +17,10 @@ from common.secagg.messages import (
     Confirmation,
     ConfirmRequest,
     Dealing,
-    MaskRequest,
     Reveal,
     Share,
     ShareRequest,
     UnmaskRequest,
-    Upload,
-    Uploaded,
     decode,
     encode,
 )
@@ -125,103 +118,6 @@ def share(
     signature = member.identity.sign("dealing", dealing_hash)
     new = Shared(state.context, state.channel_secret, state.secrets, r0, cohort, own, dealing_hash)
     return new, encode(Dealing(member.name, items, signature))
-
-
-def mask(
-    member: Member,
-    state: Shared | Keyed | Masked | Confirmed,
-    request: bytes,
-    vector_W: Words,
-    *,
-    model_hash: bytes,
-) -> tuple[Masked, bytes]:
-    """MASK: add the masks to an encoded vector.
-
-    Args:
-        member: this site.
-        state: after SHARE; or of an earlier step of the same keying.
-        request: a MaskRequest.
-        vector_W: uint64 words from common.secagg.ring; not changed.
-        model_hash: of the model that this site really trained on.
-
-    Raises:
-        PeerMisbehaved: see open_dealings; another model than announced.
-        OutOfOrder: another attempt, a step that is past, or a second MASK.
-        PrivacyError: the site already confirmed a sum on this model.
-    """
-    message = decode(MaskRequest, request, COORDINATOR)
-    keyed = _at_step(_keyed(member, state, message), message)
-    context, locks = keyed.context, member.locks
-    checks.round_is_current(context, message.step, locks)
-    checks.model_is_mine(context, message.model_hash, model_hash)
-    checks.model_is_unlocked(context.task, model_hash, locks)
-    checks.vector_fits(vector_W, member.policy.layouts[context.task].words)
-    checks.lock_stage("MASK", context.keying, message.step, locks)
-    locks.begin(checks.series(context), context.round + message.step, context.attempt)
-    return _masked(member, keyed, model_hash, vector_W)
-
-
-def _masked(
-    member: Member, keyed: Keyed, model_hash: bytes, vector_W: Words
-) -> tuple[Masked, bytes]:
-    """Return the state and the upload of a step whose checks have passed."""
-    context, me = keyed.context, member.name
-    ctx = context.digest(keyed.step, model_hash)
-    r1 = transcript.r1(ctx, keyed.r0, keyed.sharers)
-    y_W = masked_vector(me, keyed, ctx, vector_W)
-    y_hash = transcript.y_hash(y_W.data)
-    signature = member.identity.sign("upload", ctx, r1, me, y_hash)
-    later = keyed.steps[1:]
-    new = Masked(
-        context,
-        keyed.step,
-        model_hash,
-        ctx,
-        r1,
-        y_hash,
-        len(keyed.cohort),
-        tuple(sharer.site for sharer in keyed.sharers),
-        keyed.steps[0].held,
-        replace(keyed, step=keyed.step + 1, steps=later) if later else None,
-    )
-    return new, encode(Upload(y_W.data.cast("B"), Uploaded(me, y_hash, signature)))
-
-
-def _keyed(
-    member: Member, state: Shared | Keyed | Masked | Confirmed, message: MaskRequest
-) -> Keyed:
-    """Return the opened keys that a state holds, opening them first after SHARE."""
-    if isinstance(state, Shared):
-        return open_dealings(member, state, message)
-    keyed = state if isinstance(state, Keyed) else state.rest
-    if keyed is None:
-        raise OutOfOrder("MASK: no keys are left in this attempt")
-    checks.attempt_is_mine(message.keying, keyed.context.keying)
-    return keyed
-
-
-def _at_step(keyed: Keyed, message: MaskRequest) -> Keyed:
-    """Return the keys from the asked step on; those of steps that passed are dropped."""
-    skipped = message.step - keyed.step
-    if not 0 <= skipped < len(keyed.steps):
-        raise OutOfOrder(f"MASK: step {message.step} is past, or was never keyed")
-    return replace(keyed, step=message.step, steps=keyed.steps[skipped:])
-
-
-def masked_vector(me: str, keyed: Keyed, ctx: bytes, vector_W: Words) -> Words:
-    """Return y = x + G(b) + Σ_{v<u} G(k_uv) − Σ_{v>u} G(k_uv) mod 2^64, the check word last."""
-    step = keyed.steps[0]
-    y_W = np.empty(vector_W.size + 1, np.uint64)
-    y_W[:-1] = vector_W
-    y_W[-1] = transcript.check_word(ctx, vector_W)
-    keys = {
-        pair.site: transcript.pair_mask(pair.share, ctx, keyed.r0, me, pair.site)
-        for pair in step.pairs
-    }
-    plus = [transcript.self_mask(step.b, ctx, keyed.r0, me)]
-    plus += [key for site, key in keys.items() if site < me]
-    masks.apply(y_W, plus, [key for site, key in keys.items() if site > me])
-    return y_W
 
 
 def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, bytes]:

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.errors import OutOfOrder, PrivacyError, TooFewSites
+from common.errors import OutOfOrder, PeerMisbehaved, PrivacyError, TooFewSites
 from common.secagg import states
 from common.secagg.layout import layout_of
 from common.secagg.masks import stream
 from common.secagg.messages import Reveal, Upload, decode
 from common.secagg.round import play
-from common.secagg.site import Given, advance
+from common.secagg.site import Given, advance, check_mask
 
 WORDS = 40_000
 
@@ -189,3 +189,20 @@ def test_an_attempt_that_was_not_confirmed_may_be_made_again(table):
     with pytest.raises(TooFewSites, match="MASK"):
         five.play(five.sites({"mask": frozenset(five.names[:2])}))
     assert five.play(context=five.context.retry()).contributors == five.names
+
+
+def test_a_mask_request_can_be_checked_before_there_is_a_vector(table):
+    five = table(5)
+    sites, me = five.sites(), "site-02"
+
+    def exchange(stage, requests):
+        if stage == "mask":
+            member, state = sites.members[me], sites.states[me]
+            with pytest.raises(PeerMisbehaved, match="another model"):
+                check_mask(member, state, requests[me], model_hash=bytes(32))
+            model = five.context.model_hash
+            sites.states[me] = check_mask(member, state, requests[me], model_hash=model)
+            assert isinstance(sites.states[me], states.Keyed)
+        return sites(stage, requests)
+
+    assert play(five.policy, five.context, exchange).contributors == five.names
