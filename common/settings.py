@@ -151,10 +151,12 @@ def _text(path: Path) -> str:
 
 def _mapping(text: str, path: Path) -> Any:
     try:
-        found = OmegaConf.create(yaml.safe_load(text) or {})
-        return OmegaConf.create(text) if found else found
+        found = OmegaConf.create(text if yaml.safe_load(text) else "{}")
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not OmegaConf.is_dict(found):
+        raise ConfigError(f"{path}, line 1: expected keys and values, found a list.")
+    return found
 
 
 def _in_pair(pair: str, _key: str) -> str:
