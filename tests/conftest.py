@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Message
+from hypothesis import settings
 
 from client.app import app as client_app
 from client.session import Session, session
@@ -24,6 +25,9 @@ from server.secure_sum import Sums
 from simulations.federation import InProcessGrid
 from simulations.sites import prepare_federation
 from simulations.studies import RunFolder, simulate
+
+settings.register_profile("tacit", deadline=None)
+settings.load_profile("tacit")
 
 ROOT = Path(__file__).resolve().parent.parent
 SITES = ("harbour", "hill", "lake", "mill")
@@ -217,7 +221,7 @@ def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_study(tiny_yaml: Path) -> Callable[..., Study]:
     """The tiny study, with key=value settings on top."""
-    return lambda *settings: load_study(str(tiny_yaml), settings)
+    return lambda *pairs: load_study(str(tiny_yaml), pairs)
 
 
 @pytest.fixture(scope="session")
@@ -226,8 +230,8 @@ def run_tiny(
 ) -> Callable[..., Whole]:
     """Run the tiny study to its end in this process."""
 
-    def play(*settings: str, data: Path = tiny_data.root, reproducible: bool = False) -> Whole:
-        study, tape = tiny_study(*settings), Tape()
+    def play(*pairs: str, data: Path = tiny_data.root, reproducible: bool = False) -> Whole:
+        study, tape = tiny_study(*pairs), Tape()
         out = tmp_path_factory.mktemp("run") / "run"
         run = simulate(study, data, out, reproducible=reproducible, tap=tape)
         return Whole(run, load_study(str(run.study)), tape)
@@ -241,8 +245,8 @@ def lay_table(
 ) -> Iterator[Callable[..., Table]]:
     """Prepare a federation over the tiny corpus, or another one."""
 
-    def lay(*settings: str, data: Path = tiny_data.root, seed: int | None = 0) -> Table:
-        study = tiny_study(*settings)
+    def lay(*pairs: str, data: Path = tiny_data.root, seed: int | None = 0) -> Table:
+        study = tiny_study(*pairs)
         root = tmp_path / f"federation-{len(list(tmp_path.glob('federation-*')))}"
         made = prepare_federation(study, data, root, seed)
         study = resolved(study, len(made.sites), parameters_of(study))
