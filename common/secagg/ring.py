@@ -16,6 +16,7 @@ from common.secagg.layout import Exact, Layout, Real
 from common.secagg.masks import Words, stream
 
 CHUNK = 1 << 15
+EXACT_LIMIT = 1 << 20  # up to here a field plus 32 random bits is exact in float64
 Item = TypeVar("Item", Real, Exact)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -209,11 +210,20 @@ def _round(
         x, u = scaled[: chunk.size], uniform[: chunk.size]
         np.multiply(chunk, factor, out=x, dtype=np.float64)
         if not (x.max() <= limit and x.min() >= -limit):
-            raise DataError(f"{name}: {_wrong(x)}")
+            _clip_rounding(x, limit, name)
         np.multiply(noise_N[start : start + CHUNK], 2.0**-32, out=u, dtype=np.float64)
         np.add(x, u, out=x)
         np.floor(x, out=x)
+        if limit > EXACT_LIMIT:
+            np.minimum(x, limit, out=x)
         out_N[start : start + CHUNK] = x
+
+
+def _clip_rounding(x_N: FloatArray, limit: int, name: str) -> None:
+    """Clip values that only the rounding of the scale put beyond ±limit; refuse all others."""
+    if not np.abs(x_N).max() <= limit * (1 + 2.0**-40):
+        raise DataError(f"{name}: {_wrong(x_N)}")
+    np.clip(x_N, -limit, limit, out=x_N)
 
 
 def _wrong(x_N: FloatArray) -> str:

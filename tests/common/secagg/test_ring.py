@@ -98,6 +98,17 @@ def test_any_values_within_the_scale_sum_up(sites, rows):
     assert (np.abs(got - np.sum(rows, axis=0)) <= len(rows) * layout.grid(layout.reals[0])).all()
 
 
+@pytest.mark.parametrize("sites", [3, 7, 100, 256, 257, 300, 1000])
+@pytest.mark.parametrize("scale", [1.0, 0.1, 8.0, 1e-3])
+def test_a_value_at_its_scale_is_sent_and_never_as_more(sites, scale):
+    layout = layout_of(sites, {"x": (1000,)}, scale, weights={"n": 8}, weight_of={"x": "n"})
+    x = np.array([scale, -scale] * 500)
+    for ones in (b"\xff", b"\x00"):
+        words = encode(layout, {"x": x}, {"n": 8}, {}, lambda size, ones=ones: ones * size)
+        steps = decode(layout, words, 1).sums["x"] / layout.grid(layout.reals[0])
+        assert (np.abs(np.rint(steps)) == layout.limit).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_integers_on_the_grid_sum_exactly_up_to_the_limit(sites, data):
