@@ -21,6 +21,14 @@ from simulations.flower import RunFailed, run_with_flower
 from simulations.sites import prepare_federation
 
 ENGINES = ("flwr", "in-process")
+_MOST_REASONS = 3
+_CODES = {
+    "data": errors.ExitCode.BAD_INPUT,
+    "config": errors.ExitCode.BAD_INPUT,
+    "budget": errors.ExitCode.PRIVACY,
+    "ledger": errors.ExitCode.PRIVACY,
+    "policy": errors.ExitCode.POLICY,
+}
 Watch = Callable[[dict[str, Any]], None]
 
 
@@ -144,12 +152,38 @@ def _new_folder(out: Path) -> RunFolder:
 
 
 def _raise_said(run: RunFolder) -> None:
-    """Raise what the ServerApp said when it failed, with its own type."""
+    """Raise what the ServerApp said when it failed, with what the sites' own logs say of it."""
     path = run.root / "error.json"
     if not path.exists():
         return
     said = json.loads(path.read_text(encoding="utf-8"))
-    kind = getattr(errors, str(said["type"]), None)
-    if isinstance(kind, type) and issubclass(kind, TacitError):
-        raise kind.__new__(kind, str(said["message"])) from None
-    raise TacitError(f"The coordinator failed: {said['type']}: {said['message']}") from None
+    code, reasons = errors.ExitCode(int(said["exit_code"])), refusals(run)
+    is_ours = isinstance(getattr(errors, str(said["type"]), None), type)
+    text = str(said["message"]) if is_ours else f"The coordinator failed: {said['message']}"
+    if code == errors.ExitCode.FAILED and reasons:
+        code = _CODES.get(reasons[0].word, code)
+    lines = [text, *(f"{one.site} says: {one.reason}" for one in reasons[:_MOST_REASONS])]
+    error = TacitError("\n".join(lines))
+    error.exit_code = code
+    raise error from None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a site refused, from its own log; only a simulation may read it."""
+
+    site: str
+    word: str
+    reason: str
+
+
+def refusals(run: RunFolder) -> tuple[Refusal, ...]:
+    """The reason of each site that refused something, each reason once."""
+    found: dict[str, Refusal] = {}
+    for path in sorted(run.federation.glob("sites/*/site.log")):
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            if line["event"] == "refused":
+                one = Refusal(path.parent.name, str(line["word"]), str(line["reason"]))
+                found.setdefault(one.reason, one)
+    return tuple(found.values())
