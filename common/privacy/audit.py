@@ -143,9 +143,7 @@ def canary_audit(
     if not math.isfinite(mu):
         standard_error = 0.0
     slack = 10 * noise_multiplier * max_grad_norm / math.sqrt(len(score_N))
-    centred_N = score_N - np.where(joins_N, score_N[joins_N].mean(), score_N[~joins_N].mean())
-    carried, spread, after = _shift(centred_N[1:], joins_N[:-1])
-    carry_z = abs(carried) / (spread * after) if spread > 0 else 0.0
+    carry_z = max(_carried(score_N, joins_N, now) for now in (False, True))
     limit = max_grad_norm + slack
     return CanaryAudit(mu, standard_error, 1 / noise_multiplier, shift, limit, carry_z)
 
@@ -155,13 +153,22 @@ def coins_needed(noise_multiplier: float) -> int:
     return math.ceil(300 + 300 * noise_multiplier**2)
 
 
+def _carried(score_N: npt.NDArray[np.float64], joins_N: npt.NDArray[np.bool_], now: bool) -> float:
+    """Return how far the step before moves the steps that have (or lack) the canary themselves."""
+    chosen_N = joins_N[1:] == now
+    shift, deviation, scale = _shift(score_N[1:][chosen_N], joins_N[:-1][chosen_N])
+    if deviation == 0:
+        return 0.0 if shift == 0 else math.inf
+    return abs(shift) / (deviation * scale)
+
+
 def _shift(
     score_N: npt.NDArray[np.float64], joins_N: npt.NDArray[np.bool_]
 ) -> tuple[float, float, float]:
     """Return the difference of means, the pooled deviation, and √(1/n₁ + 1/n₀)."""
     with_canary, without = score_N[joins_N], score_N[~joins_N]
     if len(with_canary) < 2 or len(without) < 2:
-        raise ConfigError("a canary audit needs two steps with the canary and two without")
+        raise ConfigError("a canary audit needs more coins: two steps or more of each kind")
     squares = with_canary.var() * len(with_canary) + without.var() * len(without)
     deviation = math.sqrt(squares / (len(score_N) - 2))
     scale = math.sqrt(1 / len(with_canary) + 1 / len(without))
