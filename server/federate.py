@@ -55,8 +55,9 @@ def federate(sums: Sums, folder: Path, report: Report) -> Arrays:
     for number in range(1, study.training.num_server_rounds + 1):
         started = time.monotonic()
         total = sums.over("train", number, model)
-        state, model = apply(study, state, model, total)
-        line: dict[str, object] = {"event": "round", "round": number, "sites": total.sites}
+        state, model = apply(study, state, model, total.decoded)
+        line: dict[str, object] = {"event": "round", "round": number}
+        line["sites"] = list(total.contributors)
         if _evaluates(study, number):
             line |= described(evaluate(sums, number, model))
         line["seconds"] = time.monotonic() - started
@@ -75,7 +76,7 @@ def first_model(sums: Sums) -> Arrays:
     if sums.study.normalise != "federated":
         return model
     names = tuple(statistics_shapes(sums.study))
-    lanes = sums.over("statistics", 0, model).exacts
+    lanes = sums.over("statistics", 0, model).decoded.exacts
     return model | from_lanes(lanes, names)
 
 
@@ -122,7 +123,7 @@ def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluated:
     """What the persons kept for evaluation say of a model, from summed counts."""
     study = sums.study
     total = sums.over("evaluate", number, model)
-    lanes = {name: int(value) for name, value in total.exacts.items()}
+    lanes = {name: int(value) for name, value in total.decoded.exacts.items()}
     views = view_uars(lanes, study.classes, modality_views(tuple(study.modalities)))
     try:
         return Evaluated(metrics_from_lanes(lanes, study.classes), views)

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.config import Study
-from common.errors import BudgetSpent, LedgerError, PolicyRefused, TacitError
+from common.errors import (
+    BudgetSpent,
+    ConfigError,
+    DataError,
+    LedgerError,
+    PolicyRefused,
+    TacitError,
+)
 from common.parameters import Arrays, model_hash
 from common.secagg import ring
 from common.secagg.ring import Decoded
@@ -18,12 +25,24 @@ _ENDS_THE_RUN: dict[str, type[TacitError]] = {
     "policy": PolicyRefused,
     "budget": BudgetSpent,
     "ledger": LedgerError,
+    "data": DataError,
+    "config": ConfigError,
 }
 _SAYS = {
     "policy": "{site} refused: its policy does not allow this.",
     "budget": "The privacy cap of {site} is met: it refused before any data was read.",
     "ledger": "{site} refused: its privacy ledger cannot be used.",
+    "data": "{site} refused: its recordings cannot be used; its own log says why.",
+    "config": "{site} refused: the study or its own set-up does not fit; its own log says why.",
 }
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a sum says, and who is in it."""
+
+    decoded: Decoded
+    contributors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class Sums:
     run: str
     log: Log
 
-    def over(self, task: str, round_: int, model: Arrays, attempt: int = 0) -> Decoded:
+    def over(self, task: str, round_: int, model: Arrays, attempt: int = 0) -> Total:
         """The sum of all contributions to one task.
 
         Args:
@@ -55,8 +74,8 @@ class Sums:
 
         Raises:
             TooFewSites: too few sites finished.
-            PolicyRefused, BudgetSpent, LedgerError: a site refused for a reason that more
-                tries would not change.
+            PolicyRefused, BudgetSpent, LedgerError, DataError, ConfigError: a site refused
+                for a reason that more tries would not change.
         """
         context = Context(
             self.policy.policy_id,
@@ -71,7 +90,8 @@ class Sums:
         for blame in outcome.blamed:
             self.log(f"{blame.site} is blamed: {blame.reason}")
         layout = self.policy.layouts[task]
-        return ring.decode(layout, outcome.words_W, len(outcome.contributors))
+        decoded = ring.decode(layout, outcome.words_W, len(outcome.contributors))
+        return Total(decoded, outcome.contributors)
 
 
 class _Carrier:

@@ -65,7 +65,7 @@ def read_result(
         ceiling=ceiling,
         released_exactly=_exact(run),
         settings=_settings(study),
-        limits=_limits(run),
+        limits=(*_absences(run), *_limits(run)),
         parameters=parameters_of(study),
         seconds=ended - started,
     )
@@ -153,6 +153,17 @@ def _exact(run: RunFolder) -> tuple[str, ...]:
     return tuple(
         f"{event.what}: exact, only as a sum over all sites, not differentially private"
         for event in exact
+    )
+
+
+def _absences(run: RunFolder) -> tuple[str, ...]:
+    """A sentence for each site that is not in every round's sum."""
+    rounds = [line["sites"] for line in run.progress() if line["event"] == "round"]
+    missed = {name: sum(name not in sites for sites in rounds) for name in site_names(run)}
+    return tuple(
+        f"{name} is missing from {count} of {len(rounds)} rounds."
+        for name, count in missed.items()
+        if count
     )
 
 
