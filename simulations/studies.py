@@ -17,7 +17,7 @@ from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
 from simulations.federation import Tap, run_in_process
-from simulations.flower import RunFailed, run_with_flower
+from simulations.flower import run_with_flower
 from simulations.sites import prepare_federation
 
 ENGINES = ("flwr", "in-process")
@@ -112,7 +112,7 @@ def simulate(
         else:
             session.cache_clear()
             run_in_process(server_app, client_app, len(federation.sites), config, tap, follow)
-    except RunFailed:
+    except TacitError:
         _raise_said(run)
         raise
     finally:
@@ -157,14 +157,15 @@ def _raise_said(run: RunFolder) -> None:
     if not path.exists():
         return
     said = json.loads(path.read_text(encoding="utf-8"))
-    code, reasons = errors.ExitCode(int(said["exit_code"])), refusals(run)
-    is_ours = isinstance(getattr(errors, str(said["type"]), None), type)
+    kind, reasons = getattr(errors, str(said["type"]), TacitError), refusals(run)
+    is_ours = kind is not TacitError or said["type"] == "TacitError"
     text = str(said["message"]) if is_ours else f"The coordinator failed: {said['message']}"
-    if code == errors.ExitCode.FAILED and reasons:
-        code = _CODES.get(reasons[0].word, code)
     lines = [text, *(f"{one.site} says: {one.reason}" for one in reasons[:_MOST_REASONS])]
-    error = TacitError("\n".join(lines))
-    error.exit_code = code
+    error: TacitError = kind.__new__(kind)
+    error.args = ("\n".join(lines),)
+    error.exit_code = errors.ExitCode(int(said["exit_code"]))
+    if error.exit_code == errors.ExitCode.FAILED and reasons:
+        error.exit_code = _CODES.get(reasons[0].word, error.exit_code)
     raise error from None
 
 
