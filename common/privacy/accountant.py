@@ -21,11 +21,9 @@ from functools import lru_cache, reduce
 from itertools import starmap
 
 import numpy as np
-import numpy.typing as npt
 from dp_accounting import NeighboringRelation
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import rdp_privacy_accountant as rdp
-from scipy.special import gammaln, logsumexp
 from scipy.stats import binom
 
 from common.errors import PrivacyError
@@ -37,6 +35,7 @@ from common.privacy.events import (
     Unit,
     bounding_multiplier,
 )
+from common.privacy.renyi import ORDERS, Rate, rdp_of_one_step
 from common.privacy.shares import step_slack
 
 INTERVAL = 1e-3
@@ -45,26 +44,6 @@ LARGEST_PLD_EPSILON = 300.0
 """Beyond this ε by Rényi DP the answer is that one: the exact figure tells nobody anything."""
 SMALLEST_PLD_DELTA = 1e-11
 """Below this δ the rounding of the convolutions shows; the answer is the one by Rényi DP."""
-ORDERS = (*range(2, 65), 80, 128, 256, 512, 1024)
-"""Whole orders only: the series for fractional ones does not always converge."""
-
-
-@dataclass(frozen=True, order=True)
-class Rate:
-    """The cost of one step: steps of equal rate are composed at once.
-
-    Args:
-        how: "poisson" (a unit joins with probability q), "mixture" (each of a person's
-            `group` records does), "replace" (one unit's vector is replaced by another's).
-        sampling_rate: q.
-        noise_multiplier: σ.
-        group: largest number of records of a person, for a mixture; else 1.
-    """
-
-    how: str
-    sampling_rate: float
-    noise_multiplier: float
-    group: int = 1
 
 
 @dataclass(frozen=True)
@@ -153,7 +132,7 @@ def rdp_epsilon_of(cost: Cost, delta: float) -> float:
         return math.inf
     if not cost.steps:
         return 0.0
-    total = np.sum([steps * _rdp_of_one_step(rate) for rate, steps in cost.steps], axis=0)
+    total = np.sum([steps * rdp_of_one_step(rate) for rate, steps in cost.steps], axis=0)
     return _less_slack(
         lambda at: float(rdp.compute_epsilon(ORDERS, total, at)[0]), cost.slack, delta
     )
@@ -239,43 +218,6 @@ def _less_slack(at_delta: Callable[[float], float], slack: float, delta: float) 
             return found
         limit = found + (found - limit)
     return math.inf
-
-
-@lru_cache(maxsize=256)
-def _rdp_of_one_step(rate: Rate) -> npt.NDArray[np.float64]:
-    """Return the Rényi divergence of one step at ORDERS, rounded up.
-
-    A step that replaces a vector: by joint convexity at most that of a Gaussian of twice
-    the sensitivity, applied with probability q. A mixture: at most that of a step in which,
-    with the probability that any record joins, all of them do.
-    """
-    orders = np.array(ORDERS)
-    q, sigma = rate.sampling_rate, rate.noise_multiplier
-    if rate.how == "replace":
-        exponent = orders * (orders - 1) * 2 / sigma**2
-        divergence = np.logaddexp(np.log1p(-q), np.log(q) + exponent) / (orders - 1)
-    elif q == 1:
-        divergence = orders * rate.group**2 / (2 * sigma**2)
-    else:
-        joins = -math.expm1(rate.group * math.log1p(-q))
-        divergence = _log_moments(joins, sigma / rate.group) / (orders - 1)
-    rounded: npt.NDArray[np.float64] = divergence * (1 + 1e-9) + 1e-12 / (orders - 1)
-    return rounded
-
-
-def _log_moments(q: float, sigma: float) -> npt.NDArray[np.float64]:
-    """Return log E[(P/Q)^α] at ORDERS for the Poisson-sampled Gaussian.
-
-    Source: Mironov, Talwar, Zhang 2019, equation for whole α (section 3.3).
-    """
-    k = np.arange(max(ORDERS) + 1)
-    order = np.array(ORDERS)[:, None]
-    log_choose = gammaln(order + 1) - gammaln(k + 1) - gammaln(np.maximum(order - k, 0) + 1)
-    terms = (
-        log_choose + (order - k) * math.log1p(-q) + k * math.log(q) + k * (k - 1) / (2 * sigma**2)
-    )
-    moments: npt.NDArray[np.float64] = logsumexp(np.where(k <= order, terms, -np.inf), axis=1)
-    return np.maximum(moments, 0.0)
 
 
 @lru_cache(maxsize=64)

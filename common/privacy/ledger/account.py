@@ -12,7 +12,6 @@ same chance to be sampled, so one account stands for every person.
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,41 +19,25 @@ from typing import Any, Self
 
 from common.errors import LedgerError, OutOfOrder
 from common.privacy import accountant
-from common.privacy.events import Event, ExactThroughSecureSum, Unit, to_dict
+from common.privacy.events import Event, Unit
 from common.privacy.ledger.caps import check_caps
 from common.privacy.ledger.chain import START, Entry, Head, next_entry
 from common.privacy.ledger.file import LedgerFile
+from common.privacy.ledger.report import StudyAccount, study_accounts
 from common.privacy.ledger.state import (
     Opening,
     Replay,
     Reservation,
     check_terms,
-    exact_releases,
     opening_to,
     reservation_from,
+    reservation_to,
 )
 
 
 def utc_now() -> datetime:
     """Return the time of the wall clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class StudyAccount:
-    """What one study has spent at this site.
-
-    Args:
-        opening: the study's terms.
-        events: everything released for it, merged; a reserve without commit in full.
-        epsilon: ε of these events, by the study's unit at its δ.
-        exact: what left exact inside secure sums: not differentially private.
-    """
-
-    opening: Opening
-    events: tuple[Event, ...]
-    epsilon: float
-    exact: tuple[ExactThroughSecureSum, ...]
 
 
 class Ledger:
@@ -157,26 +140,14 @@ class Ledger:
             OutOfOrder: this was reserved before; nothing was charged.
             LedgerError: the study is not open, or the ledger is damaged or cannot be written.
         """
-        body = {
-            "study": study,
-            "run": run,
-            "round": round,
-            "attempt": attempt,
-            "what": what,
-            "event": to_dict(event),
-            "max_grad_norm": max_grad_norm,
-            "model_hash": model_hash,
-        }
+        asked = Reservation(
+            0, study, run, round, attempt, what, event, max_grad_norm, model_hash, at=""
+        )
         with self._turn():
             opening = self._opening(study)
-            before = self._replay.keys.get((study, run, round, attempt, what))
-            if before is not None:
-                raise OutOfOrder(
-                    f"{study}: {what} of round {round}, attempt {attempt} is entry {before} of the "
-                    "ledger already; a repeated request is refused"
-                )
+            self._refuse_repeat(asked)
             check_caps(self._replay, opening, event)
-            return reservation_from(self._append("reserve", body))
+            return reservation_from(self._append("reserve", reservation_to(asked)))
 
     def commit(self, reservation: Reservation, steps: int | None = None) -> None:
         """Record how many of the reserved steps were taken; None: all of them.
@@ -213,16 +184,7 @@ class Ledger:
 
     def studies(self) -> dict[str, StudyAccount]:
         """Return every study's account, by name."""
-        replay = self._read()
-        found = {}
-        for name, opening in replay.openings.items():
-            events = replay.events(name)
-            epsilon = accountant.epsilon(
-                events, opening.delta, opening.unit, replay.records_per_person()
-            )
-            exact = tuple(exact_releases(events))
-            found[name] = StudyAccount(opening, tuple(events), epsilon, exact)
-        return found
+        return study_accounts(self._read())
 
     def pending(self) -> tuple[Reservation, ...]:
         """Return the reserves without a commit, oldest first."""
@@ -308,6 +270,14 @@ class Ledger:
         self._is_ahead = True
         self._replay.apply(entry)
         return entry
+
+    def _refuse_repeat(self, asked: Reservation) -> None:
+        before = self._replay.keys.get(asked.key)
+        if before is not None:
+            raise OutOfOrder(
+                f"{asked.study}: {asked.what} of round {asked.round}, attempt {asked.attempt} is "
+                f"entry {before} of the ledger already; a repeated request is refused"
+            )
 
     def _opening(self, study: str) -> Opening:
         if study not in self._replay.openings:

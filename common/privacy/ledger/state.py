@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from common.errors import LedgerError, PrivacyError
-from common.privacy.events import ADJACENCY, UNITS, Event, ExactThroughSecureSum, Unit, from_dict
+from common.privacy.events import ADJACENCY, UNITS, Event, Unit, from_dict, to_dict
 from common.privacy.ledger.chain import START, Entry, Head
 
 
@@ -207,13 +207,15 @@ def opening_from(body: dict[str, Any]) -> Opening:
     return Opening(**found)
 
 
+def reservation_to(reservation: Reservation) -> dict[str, Any]:
+    """Return the body of a "reserve" entry, without its time."""
+    names = [field.name for field in fields(Reservation) if field.name not in ("seq", "at")]
+    body = {name: getattr(reservation, name) for name in names}
+    return {**body, "event": to_dict(reservation.event)}
+
+
 def reservation_from(entry: Entry) -> Reservation:
     """Read a "reserve" entry."""
     names = [field.name for field in fields(Reservation) if field.name not in ("seq", "event")]
     found = {name: entry.body[name] for name in names}
     return Reservation(seq=entry.seq, event=from_dict(entry.body["event"]), **found)
-
-
-def exact_releases(events: list[Event]) -> list[ExactThroughSecureSum]:
-    """Return what left exact, inside secure sums only: not differentially private."""
-    return [event for event in events if isinstance(event, ExactThroughSecureSum)]

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from common.errors import PrivacyError
-from common.privacy import accountant, events
-from common.privacy.accountant import Rate, delta_of, epsilon, merge, rdp_epsilon
+from common.privacy import accountant, events, renyi
+from common.privacy.accountant import delta_of, epsilon, merge, rdp_epsilon
 from common.privacy.events import (
     DiscreteGaussianShare,
     ExactThroughSecureSum,
     Gaussian,
     PoissonSampledGaussian,
 )
+from common.privacy.renyi import Rate
 
 
 def poisson(rate, sigma, steps, unit="person"):
@@ -78,8 +79,8 @@ def test_pld_never_exceeds_rdp(seed):
 @pytest.mark.parametrize(("rate", "sigma"), [(0.25, 1.0), (0.01, 0.7), (0.5, 5.0), (1e-4, 1.0)])
 def test_our_renyi_divergence_is_dp_accountings(rate, sigma):
     one = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(sigma))
-    theirs = RdpAccountant(accountant.ORDERS).compose(one).rdp
-    ours = accountant._rdp_of_one_step(Rate("poisson", rate, sigma))
+    theirs = RdpAccountant(renyi.ORDERS).compose(one).rdp
+    ours = renyi.rdp_of_one_step(Rate("poisson", rate, sigma))
     assert np.allclose(ours, theirs, rtol=1e-6, atol=2e-12)
     assert (ours >= theirs - 1e-15).all()
 
