@@ -28,12 +28,15 @@ class Model:
         hidden: width of an encoder's hidden layer; 0 makes encoders linear.
         fusion: name in common.models.registry.FUSIONS.
         dropout: share of features dropped while training, 0 to 1.
+        modality_dropout: share of a clip's modalities hidden while training, 0 to 1; makes a
+            model that holds up where one is missing.
     """
 
     width: int = 64
     hidden: int = 64
     fusion: str = "masked_mean"
     dropout: float = 0.0
+    modality_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,19 @@ class Multimodal(nn.Module):
         encoders: modality -> encoder; presence has its columns in the sorted order of these names.
         fusion: joins the tokens.
         head: from the fused token to logits.
+        modality_dropout: chance that a modality of a clip is hidden while training; a clip never
+            loses all it has.
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, head: nn.Module) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: Fusion,
+        head: nn.Module,
+        modality_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.modality_dropout = modality_dropout
         self.modalities = tuple(sorted(encoders))
         self.encoders = nn.ModuleDict({name: encoders[name] for name in self.modalities})
         self.fusion = fusion
@@ -70,6 +79,7 @@ class Multimodal(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor], present_BM: Tensor) -> Tensor:
         """Return logits_BC for x[modality] of (B, *shape) and present_BM of bool."""
+        present_BM = self._some_hidden(present_BM)
         token_BMW = torch.stack(
             [
                 self.encoders[name](where_present(x[name], present_BM[:, column]))
@@ -79,6 +89,13 @@ class Multimodal(nn.Module):
         )
         logits_BC = self.head(self.fusion(token_BMW, present_BM))
         return logits_BC * present_BM.any(dim=1, keepdim=True)  # type: ignore[no-any-return]
+
+    def _some_hidden(self, present_BM: Tensor) -> Tensor:
+        if not self.training or self.modality_dropout == 0:
+            return present_BM
+        chance_BM = torch.rand(present_BM.shape, device=present_BM.device)
+        kept_BM = present_BM & (chance_BM >= self.modality_dropout)
+        return torch.where(kept_BM.any(dim=1, keepdim=True), kept_BM, present_BM)
 
 
 def build(study: Study) -> Multimodal:
@@ -109,9 +126,9 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
     if fusion_type.tokens_are_logits:
         for encoder in encoders.values():
             zeroed(encoder.project)
-        return Multimodal(encoders, fusion, nn.Identity())
+        return Multimodal(encoders, fusion, nn.Identity(), model.modality_dropout)
     head = seeded(seed, "head", partial(class_head, width, classes, model.hidden, model.dropout))
-    return Multimodal(encoders, fusion, head)
+    return Multimodal(encoders, fusion, head, model.modality_dropout)
 
 
 def encoder_for(study: Study, modality: str, shape: Shape, width: int) -> Encoder:
@@ -155,8 +172,11 @@ def check_sizes(study: Study) -> None:
             "model: width of at least 1, and hidden of 0 (linear) or at least 2 expected; "
             f"found width {model.width} and hidden {model.hidden}"
         )
-    if not 0 <= model.dropout < 1:
-        raise ConfigError(f"model.dropout: 0 up to below 1 expected, found {model.dropout}")
+    for name in ("dropout", "modality_dropout"):
+        if not 0 <= getattr(model, name) < 1:
+            raise ConfigError(
+                f"model.{name}: 0 up to below 1 expected, found {getattr(model, name)}"
+            )
 
 
 def known(where: str, name: str, table: Mapping[str, T]) -> T:

@@ -73,6 +73,7 @@ def with_encoder(name):
         (replace(STUDY, model=Model(hidden=1)), (6,), "hidden of 0"),
         (replace(STUDY, model=Model(hidden=-1)), (6,), "hidden of 0"),
         (replace(STUDY, model=Model(dropout=1.0)), (6,), "model.dropout"),
+        (replace(STUDY, model=Model(modality_dropout=-0.1)), (6,), "model.modality_dropout"),
         (replace(STUDY, classes=("calm",)), (6,), "at least 2"),
         (replace(STUDY, modalities={}), (6,), "at least one"),
     ],
@@ -98,3 +99,36 @@ def test_hashed_text_has_norm_one_as_its_encoder_expects():
     features = text_hash("One sentence of a few words, and another one.", 256)
     encoder = linear("text", {"dim": 256})
     assert encoder.gain * (features**2).sum() ** 0.5 == pytest.approx(2.0, rel=1e-4)
+
+
+def hiding(share):
+    study = replace(STUDY, model=Model(hidden=0, fusion="late", modality_dropout=share))
+    model = build(study)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(1.0 if name.endswith("bias") else 0.0)
+    return model
+
+
+def logits_of_many(model, present=(True, True)):
+    """Each present and shown modality adds exactly 1 to every logit."""
+    x = {"features_voice": torch.randn(4000, 6), "features_face": torch.randn(4000, 4)}
+    present_BM = torch.tensor(present).expand(4000, 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return model(x, present_BM)[:, 0]
+
+
+def test_modality_dropout_hides_modalities_while_training_but_never_all():
+    shown_B = logits_of_many(hiding(0.3).train())
+    assert set(shown_B.tolist()) == {1.0, 2.0}
+    # of 0.49 both stay, of 0.09 both would be hidden and so both stay
+    assert (shown_B == 2).float().mean() == pytest.approx(0.58, abs=0.03)
+
+
+def test_modality_dropout_leaves_a_clip_its_only_modality():
+    assert set(logits_of_many(hiding(0.9).train(), (True, False)).tolist()) == {1.0}
+
+
+def test_modality_dropout_ends_with_training():
+    assert set(logits_of_many(hiding(0.9).eval()).tolist()) == {2.0}
