@@ -12,6 +12,7 @@ from common.config import Modality, Model, Study
 from common.models.encoders import IMAGE, SEQUENCE, VECTOR, Sizes
 from common.models.fusion import Fusion
 from common.models.registry import ENCODERS, FUSIONS, build_for
+from common.privacy.clipping import clipped_sum
 
 SHAPES = {VECTOR: (7,), SEQUENCE: (9, 5), IMAGE: (2, 12, 10)}
 MODALITIES = {"audio": (7,), "physio": (9, 5), "image": (2, 12, 10)}
@@ -208,3 +209,29 @@ def test_it_learns_what_one_modality_alone_can_tell(fusion):
         nn.functional.cross_entropy(model(x, present_BM), labels_B).backward()
         optimizer.step()
     assert (model(x, present_BM).argmax(dim=1) == labels_B).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(("fusion", "hidden"), MODEL_CASES)
+def test_clipping_by_person_is_exact(fusion, hidden):
+    """Clips 0-1, 2-3 and 4-5 are one person each; the reference is plain autograd."""
+    x, present_BM = batch()
+    y_BC = nn.functional.one_hot(torch.arange(BATCH) % 4, 4).float()
+    person_B = torch.arange(BATCH) // 2
+    model = stirred(built(fusion, hidden))
+
+    def loss_per_clip(logits_BC, y_BC):
+        return -(y_BC * logits_BC.log_softmax(dim=1)).sum(dim=1)
+
+    found = clipped_sum(model, loss_per_clip, x, present_BM, y_BC, person_B, 3, 0.5)
+    expected = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    for person in range(3):
+        rows = person_B == person
+        one = {name: value[rows] for name, value in x.items()}
+        model.zero_grad()
+        loss_per_clip(model(one, present_BM[rows]), y_BC[rows]).mean().backward()
+        norm = sum(p.grad.double().square().sum() for p in model.parameters()).sqrt()
+        assert found.norms_U[person] == pytest.approx(norm.item(), rel=1e-4)
+        for name, parameter in model.named_parameters():
+            expected[name] += parameter.grad * min(1.0, 0.5 / norm.item())
+    for name, value in expected.items():
+        torch.testing.assert_close(found.gradients[name], value, atol=2e-5, rtol=1e-3)
