@@ -56,10 +56,10 @@ def label(
     row: Mapping[str, Cell], classes: Sequence[str], required: bool, report: Report
 ) -> tuple[float, ...]:
     """Return the share of each class: from label_dist where it is given, else from label."""
-    if not classes:
-        return ()
     if row.get("label_dist"):
         return _shares(str(row["label_dist"]), classes, report)
+    if not classes:
+        return ()
     word = str(row.get("label", ""))
     if word:
         _check_class("label", word, classes, report)
@@ -92,7 +92,7 @@ def _shares(text: str, classes: Sequence[str], report: Report) -> tuple[float, .
     if shares is None:
         report(f'label_dist: expected JSON like {{"joy": 0.7, "fear": 0.3}}, found {text[:60]!r}')
         return ()
-    for name in shares:
+    for name in shares if classes else ():
         _check_class("label_dist", name, classes, report)
     total = sum(shares.values())
     if abs(total - 1) > SHARE_TOLERANCE:

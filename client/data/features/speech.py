@@ -23,6 +23,7 @@ MODULATION_HZ = ((0.5, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0), (16.0, 32.0))
 FRAMES_PER_S = 100
 MODULATION_FFT = 1024
 LARGEST_STEP = 3.0
+LEAST_SHARE = 2e-3
 LIMIT = 5.0
 
 
@@ -105,7 +106,7 @@ def _modulation(d: Descriptors) -> Array:
     hz = np.fft.rfftfreq(size, 1 / FRAMES_PER_S)
     sums = np.array([power[(hz >= low) & (hz < high)].sum(axis=0) for low, high in MODULATION_HZ])
     shares = sums / (sums.sum(axis=0) + 1e-9)
-    return np.asarray(10 * np.log10(shares + 1e-5)).ravel()
+    return np.asarray(10 * np.log10(shares + LEAST_SHARE)).ravel()
 
 
 def _contour(d: Descriptors) -> Array:

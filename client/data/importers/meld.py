@@ -6,6 +6,8 @@ anyone: a person here is a character within a part ("train/chandler", "validatio
 That keeps the manifest's rule that a person stands in one split, and says openly that
 figures on MELD are not figures on new persons.
 
+An utterance's duration, which comes with the prosody, is left out: length is no feature.
+
 Source: Poria et al., MELD, ACL 2019; Feng et al., FedMultimodal, KDD 2023.
 """
 
@@ -21,7 +23,6 @@ from client.data.importers.writing import Clip, Corpus, numbers, read_json
 CLASSES = ("neutral", "sadness", "joy", "anger")
 SPLITS = {"train": "train", "dev": "validation", "validation": "validation", "test": "test"}
 PROSODY = (
-    "audio_duration",
     "audio_avg_intensity",
     "audio_intensity_variation",
     "audio_avg_pitch",

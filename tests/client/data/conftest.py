@@ -34,10 +34,10 @@ def study() -> Callable[..., Study]:
 
 
 def tone(seconds: float, hz: float = 150.0, rate_hz: int = 16_000, seed: int = 0) -> np.ndarray:
-    """A buzz with harmonics that pulses four times a second, and a little noise."""
+    """A buzz with harmonics that pulses five or six times a second, and a little noise."""
     time = np.arange(int(seconds * rate_hz)) / rate_hz
     buzz = sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 12))
-    pulse = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time)
+    pulse = 0.55 + 0.45 * np.sin(2 * np.pi * 5.6 * time)
     noise = np.random.default_rng(seed).standard_normal(len(time))
     return 0.1 * buzz * pulse + 0.001 * noise
 
