@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from simulations.corpus import latent
 from simulations.corpus.plan import Person, Site, plan_clips, plan_sites
 from simulations.corpus.render import draw_character, render
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same settings give other files."""
 COLUMNS = ("sample_id", "person_id", *latent.MODALITIES, "label", "split", "group_sex", "group_age")
 
@@ -80,10 +80,10 @@ def write_corpus(
     """Write a synthetic corpus to `out/sites/NAME/manifest.csv` and `out/corpus.json`.
 
     Guarantees: equal settings give equal bytes; `out` appears whole or not at all; an equal
-    corpus that is there already is left as it is.
+    corpus that is there already is left as it is, and one by an older version is replaced.
 
     Args:
-        out: a folder that does not exist, or holds a corpus of equal settings.
+        out: a folder that does not exist, or holds a corpus of these settings.
         seed: where all randomness starts.
         sites: number of sites, at least 1.
         persons_per_site: persons at a site on average, at least 4.
@@ -95,12 +95,17 @@ def write_corpus(
     settings = CorpusSettings(seed, sites, persons_per_site, clips_per_person)
     _check(settings)
     if out.exists():
-        return _same(out, settings)
+        known = read_corpus(out)
+        if known.settings == settings:
+            return known
+        _check_outdated(out, known.settings, settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         report = _write(partial, settings)
         partial.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
         partial.rename(out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -139,14 +144,12 @@ def _check(settings: CorpusSettings) -> None:
             )
 
 
-def _same(out: Path, settings: CorpusSettings) -> CorpusReport:
-    report = read_corpus(out)
-    if report.settings != settings:
+def _check_outdated(out: Path, known: CorpusSettings, settings: CorpusSettings) -> None:
+    if replace(known, version=settings.version) != settings:
         raise ConfigError(
-            f"{out}: expected a corpus made from {settings}, found one from {report.settings}; "
+            f"{out}: expected a corpus made from {settings}, found one from {known}; "
             "remove the folder, or name another one"
         )
-    return report
 
 
 def _write(out: Path, settings: CorpusSettings) -> CorpusReport:

@@ -1,5 +1,7 @@
 import csv
 import hashlib
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
 def test_a_corpus_of_other_settings_is_left_alone(corpus):
     with pytest.raises(ConfigError, match="remove the folder, or name another one"):
         write_corpus(corpus[0], **(SMALL | {"seed": 9}))
+
+
+def test_a_corpus_by_an_older_version_is_replaced(corpus, tmp_path):
+    out = tmp_path / "old"
+    shutil.copytree(corpus[0], out)
+    told = json.loads((out / "corpus.json").read_text())
+    told["settings"]["version"] -= 1
+    (out / "corpus.json").write_text(json.dumps(told))
+    (out / "sites" / "aspen" / "manifest.csv").write_text("out of date")
+    assert write_corpus(out, **SMALL) == corpus[1]
+    assert digests(out) == digests(corpus[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_nothing_stays_behind_when_writing_is_broken_off(tmp_path, monkeypatch):
