@@ -100,7 +100,7 @@ def test_flowers_internals_still_have_the_attributes_that_are_used():
 
     assert hasattr(ErrorCode, "CLIENT_APP_RAISED_EXCEPTION"), MOVED
     assert callable(getattr(Run, "create_empty", None)), MOVED
-    assert {"task_id", "run_id", "node_id"} <= set(dir(type(TaskIdentity))), MOVED
+    assert {"task_id", "run_id", "node_id"} <= set(vars(type(TaskIdentity))), MOVED
     parameters = list(inspect.signature(inflate_object_from_contents).parameters)
     assert parameters[:2] == ["object_id", "object_contents"], MOVED
     abstract = {"set_run", "run", "create_message", "get_node_ids", "push_messages"}

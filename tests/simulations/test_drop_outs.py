@@ -37,7 +37,7 @@ def model_of(table):
 def test_a_site_that_falls_away_before_its_vector_came_is_left_out(lay_table, stage):
     table = lay_table()
     sums, lines = table.sums(table.grid(raising_at(table, {stage: {"lake"}})))
-    assert sums.over("evaluate", 1, model_of(table)).sites == 3
+    assert sums.over("evaluate", 1, model_of(table)).decoded.sites == 3
     assert any("lake" in line for line in lines)
     assert not any("power" in line for line in lines)
 
@@ -46,8 +46,8 @@ def test_a_site_that_falls_away_before_its_vector_came_is_left_out(lay_table, st
 def test_a_site_that_falls_away_after_its_vector_came_is_in_the_sum(lay_table, stage):
     table, whole = lay_table(), lay_table()
     sums, _ = table.sums(table.grid(raising_at(table, {stage: {"lake"}})))
-    total = sums.over("train", 1, model_of(table))
-    alone = whole.sums()[0].over("train", 1, model_of(whole))
+    total = sums.over("train", 1, model_of(table)).decoded
+    alone = whole.sums()[0].over("train", 1, model_of(whole)).decoded
     assert total.sites == 4
     assert total.weights == alone.weights
     assert all(np.array_equal(total.sums[n], alone.sums[n]) for n in alone.sums)
@@ -60,7 +60,7 @@ def test_the_survivors_sum_is_exactly_theirs(lay_table):
     table, apart = lay_table(), lay_table()
     sums, _ = table.sums(table.grid(raising_at(table, {"mask": {"hill"}})))
     model = model_of(table)
-    total = sums.over("evaluate", 1, model)
+    total = sums.over("evaluate", 1, model).decoded
     context = table.context(sums, "evaluate", 1, b"\x00" * 32)
     layout = sums.policy.layouts["evaluate"]
     words = sum(contribution(apart.session(s), context, model) for s in ("harbour", "lake", "mill"))
@@ -81,7 +81,7 @@ def test_a_site_that_comes_back_takes_part_in_the_next_round(lay_table):
     model = model_of(table)
     table.sums(table.grid(raising_at(table, {"mask": {"lake"}})))[0].over("evaluate", 1, model)
     other = {name: value + 1 for name, value in model.items()}
-    assert table.sums()[0].over("evaluate", 2, other).sites == 4
+    assert table.sums()[0].over("evaluate", 2, other).decoded.sites == 4
 
 
 def test_a_second_sum_over_one_model_is_refused(lay_table):

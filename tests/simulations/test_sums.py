@@ -33,7 +33,7 @@ def test_the_secret_sum_is_the_weighted_mean_of_the_updates(lay_table, fusion):
     sums, _ = table.sums()
     model = to_arrays(build(table.study))
     context = table.context(sums, "train", 1, model_hash(model))
-    total = sums.over("train", 1, model)
+    total = sums.over("train", 1, model).decoded
     single = {site: plain_update(apart.session(site), context, model) for site in table.sites}
     layout = total.layout
     for real in layout.reals:
@@ -49,7 +49,7 @@ def test_the_secret_sum_is_the_weighted_mean_of_the_updates(lay_table, fusion):
 
 def test_a_site_without_a_modality_gives_its_branch_no_weight(lay_table, tiny_data):
     table = lay_table("split.folds=0")
-    total = table.sums()[0].over("train", 1, to_arrays(build(table.study)))
+    total = table.sums()[0].over("train", 1, to_arrays(build(table.study))).decoded
     rows = [row for site in tiny_data.rows.values() for row in site]
     assert total.weights["weight/features_a"] == len(rows)
     assert total.weights["weight/features_b"] == sum(bool(row.features_b) for row in rows)
@@ -60,7 +60,7 @@ def test_a_branch_that_nobody_trained_stays_as_it_is(lay_table, own_data, write_
         blind = tuple(row.__class__(**{**vars(row), "features_b": ()}) for row in rows)
         write_manifest(own_data.root / "sites" / site / "manifest.csv", blind)
     table = lay_table(data=own_data.root)
-    total = table.sums()[0].over("train", 1, to_arrays(build(table.study)))
+    total = table.sums()[0].over("train", 1, to_arrays(build(table.study))).decoded
     update = mean_update(total)
     assert total.weights["weight/features_b"] == 0
     assert all(not update[name].any() for name in update if "features_b" in name)
@@ -70,7 +70,7 @@ def test_a_branch_that_nobody_trained_stays_as_it_is(lay_table, own_data, write_
 def test_under_local_noise_a_lacking_site_declares_nobody_for_the_branch(lay_table):
     table = lay_table("privacy.mode=local", "privacy.noise_multiplier=1.0")
     policies = {site: table.session(site).site.policy for site in table.sites}
-    total = table.sums()[0].over("train", 1, to_arrays(build(table.study)))
+    total = table.sums()[0].over("train", 1, to_arrays(build(table.study))).decoded
     declared = {site: policy.declared_persons for site, policy in policies.items()}
     assert total.weights["weight/features_a"] == sum(declared.values())
     assert total.weights["weight/features_b"] == sum(declared.values()) - declared["mill"]
@@ -86,7 +86,7 @@ def test_shared_noise_sums_to_the_clipped_gradients_and_the_noise_that_was_meant
         "model.hidden=32",
         "model.width=32",
     )
-    total = table.sums()[0].over("train", 1, to_arrays(build(table.study)))
+    total = table.sums()[0].over("train", 1, to_arrays(build(table.study))).decoded
     values = np.concatenate([v.reshape(-1) for v in total.sums.values()])
     # four shares of which two are sure to be honest: the sum carries sqrt(4 / 2) of σ
     assert values.std() == pytest.approx(2.0 * np.sqrt(2), rel=0.08)
