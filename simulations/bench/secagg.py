@@ -15,6 +15,7 @@ from common.secagg.channel import Identity
 from common.secagg.layout import layout_of
 from common.secagg.roster import Context, Member, MemoryLocks, Policy, Roster
 from common.secagg.round import Sites
+from common.secagg.site import check_mask
 from simulations.bench.flower_secagg import CLIPPING_RANGE, Cost, fedavg_s, secagg_plus
 
 T = TypeVar("T")
@@ -237,7 +238,13 @@ class _Round:
         return reply
 
     def mask(self, site: str, request: bytes) -> bytes:
-        """Return a site's upload, and note the time to quantise, mask and serialise it."""
+        """Return a site's upload, and note the time to quantise, mask and serialise it.
+
+        What the neighbours dealt is opened before, as a site does before it trains.
+        """
+        member, state = self.sites.members[site], self.sites.states[site]
+        model = self.context.model_hash
+        self.sites.states[site] = check_mask(member, state, request, model_hash=model)  # type: ignore[arg-type]
         started = process_time()
         self.sites.vectors[site] = ring.encode(  # type: ignore[index]
             self.layout, {"w": self.update_P}, {"n": 100}, {}, os.urandom
