@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from client import egress, state
 from client.folder import log, policy_stamp
 from client.session import Session, session
-from client.steps import answer
+from client.steps import answer, task_of
 from common.errors import (
     BudgetSpent,
     ConfigError,
@@ -90,9 +90,10 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
         root = site_root(context)
         request = decode_request(stage, message.content)
         current = _session(root, context)
-        answered = answer(request, current, state.load(context))
+        task = task_of(request)
+        answered = answer(request, current, state.load(context, task))
         egress.check(stage, answered.reply, current)
-        state.store(context, answered.state)
+        state.store(context, task, answered.state)
     except Exception as error:
         return _refuse(stage, root, error)
     return answered.reply

@@ -6,7 +6,8 @@ from common.wire import VERSION, Reply
 
 _BYTES_A_WORD = 8
 _HEADER_BYTES = 4096
-_BYTES_A_PEER = 1 << 14
+_BYTES_A_PEER = 1 << 12
+_BYTES_A_STEP = 1 << 12
 
 
 def check(stage: str, reply: Reply, session: Session) -> None:
@@ -30,7 +31,8 @@ def check(stage: str, reply: Reply, session: Session) -> None:
 def most_bytes(stage: str, session: Session) -> int:
     """The largest body of a stage, from the study and the roster alone."""
     policy = session.member.policy
-    peers = len(policy.roster) * _BYTES_A_PEER
+    steps = session.study.secure_aggregation.rounds_per_key
+    peers = len(policy.roster) * (_BYTES_A_PEER + steps * _BYTES_A_STEP)
     if stage == "mask":
         words = max(layout.words for layout in policy.layouts.values())
         return words * _BYTES_A_WORD + _HEADER_BYTES

@@ -18,11 +18,12 @@ _PROHIBITED = re.compile(
 
 @dataclass(frozen=True)
 class Ask:
-    """What the coordinator wants of this site in one round."""
+    """What the coordinator wants of this site, in rounds that are keyed together."""
 
     study: Study
     task: str
-    round: int
+    first_round: int
+    last_round: int
     cohort: Sequence[str]
 
 
@@ -77,7 +78,8 @@ def _round(policy: SitePolicy, ask: Ask) -> None:
     if ask.task not in TASKS:
         raise PolicyRefused(f"There is no task {ask.task!r}; expected one of {', '.join(TASKS)}.")
     most = min(policy.max_rounds, ask.study.training.num_server_rounds)
-    if not 0 <= ask.round <= most:
+    if not 0 <= ask.first_round <= ask.last_round <= most:
         raise PolicyRefused(
-            f"Round {ask.round} is outside the {most} rounds of the study that {policy.site} joins."
+            f"Rounds {ask.first_round} to {ask.last_round} are outside the {most} rounds "
+            f"of the study that {policy.site} joins."
         )

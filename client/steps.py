@@ -1,24 +1,24 @@
 """One step a stage: policy gate, then the protocol, and for MASK the work itself."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from client.contribute import contribution
 from client.folder import log
-from client.policy import Ask, gate
+from client.policy import TASKS, Ask, gate
 from client.session import Session
 from common.errors import ProtocolError, TooFewSites
 from common.parameters import Arrays, model_hash
 from common.secagg.checks import COORDINATOR
+from common.secagg.masking import check_mask
 from common.secagg.messages import (
     AdvertiseRequest,
     ConfirmRequest,
-    MaskRequest,
     ShareRequest,
     decode,
 )
-from common.secagg.site import Given, advance, open_dealings, refuse
-from common.secagg.states import Shared, State
+from common.secagg.site import Given, advance, refuse
+from common.secagg.states import Confirmed, Keyed, Masked, Shared, State
 from common.settings import config_hash
 from common.wire import VERSION, Reply, Request
 
@@ -29,6 +29,18 @@ class Answer:
 
     state: State | None
     reply: Reply
+
+
+def task_of(request: Request) -> str:
+    """The task that a request belongs to; "" for hello.
+
+    Raises:
+        ProtocolError: there is no such task.
+    """
+    task = str(request.fields.get("task", ""))
+    if request.stage != "hello" and task not in TASKS:
+        raise ProtocolError(f"There is no task {task!r}; expected one of {', '.join(TASKS)}.")
+    return task
 
 
 def answer(request: Request, session: Session, state: State | None) -> Answer:
@@ -51,7 +63,7 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
     member = session.member
     try:
         if request.stage == "advertise":
-            _gate(session, body)
+            _gate(session, body, task_of(request))
         _crowd(session, request.stage, body)
         if request.stage == "mask":
             state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
@@ -64,10 +76,13 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
     return Answer(after, Reply({"body": reply}))
 
 
-def _gate(session: Session, body: bytes) -> None:
+def _gate(session: Session, body: bytes, task: str) -> None:
     context = decode(AdvertiseRequest, body, COORDINATOR).context
+    if context.task != task:
+        raise ProtocolError(f"The message says {task!r}, what is signed says {context.task!r}.")
     cohort = tuple(session.member.policy.roster)
-    gate(session.site.policy, Ask(session.study, context.task, context.round, cohort))
+    last = context.round + context.steps - 1
+    gate(session.site.policy, Ask(session.study, task, context.round, last, cohort))
 
 
 def _crowd(session: Session, stage: str, body: bytes) -> None:
@@ -87,9 +102,11 @@ def _crowd(session: Session, stage: str, body: bytes) -> None:
 def _work(
     session: Session, state: State | None, body: bytes, model: Arrays
 ) -> tuple[State | None, Given]:
-    """Check what the other sites dealt, then do the work that the round is about."""
-    if not isinstance(state, Shared):
+    """Check the whole request first, then do the work that the round is about."""
+    if not isinstance(state, Shared | Keyed | Masked | Confirmed):
         return state, Given(os.urandom)
-    keyed = open_dealings(session.member, state, decode(MaskRequest, body, COORDINATOR))
-    words_W = contribution(session, state.context, model)
-    return keyed, Given(os.urandom, model_hash=model_hash(model), vector_W=words_W)
+    hashed = model_hash(model)
+    keyed = check_mask(session.member, state, body, model_hash=hashed)
+    now = replace(keyed.context, round=keyed.context.round + keyed.step, model_hash=hashed)
+    words_W = contribution(session, now, model)
+    return keyed, Given(os.urandom, model_hash=hashed, vector_W=words_W)

@@ -107,7 +107,14 @@ def _event(
         noise_multiplier=sigma, parameters=parameters, num_sites=num_sites, honest=honest
     )
     return DiscreteGaussianShare(
-        privacy.sampling_rate, sigma, 1, unit, honest, num_sites, grid.clip_units, parameters
+        privacy.sampling_rate,
+        sigma,
+        1,
+        unit,
+        honest,
+        contributors(num_sites),
+        grid.clip_units,
+        parameters,
     )
 
 

@@ -106,6 +106,8 @@ class SecureAggregation:
     Args:
         suite: "x25519" or "mlkem768_x25519".
         min_sites: fewest sites in a sum; each site enforces it, and its own policy besides.
+        rounds_per_key: rounds keyed at once; more cost fewer trips, and a site that misses the
+            keying is out for all of them.
         update_norm: largest L2 norm of a site's update; a longer one is scaled down at the site.
         weight_cap: most clips (or declared persons, under privacy) that a site's update counts for.
         stage_timeout_s: how long the coordinator waits for a stage's replies.
@@ -113,6 +115,7 @@ class SecureAggregation:
 
     suite: str = "x25519"
     min_sites: int = 3
+    rounds_per_key: int = 8
     update_norm: float = 8.0
     weight_cap: int = 1024
     stage_timeout_s: float = 120.0

@@ -62,6 +62,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ),
     ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
     ("secure_aggregation.min_sites", *_between(3, 10_000)),
+    ("secure_aggregation.rounds_per_key", *_between(1, 64)),
     ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
     ("secure_aggregation.weight_cap", *_between(1, 1 << 20)),
     ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),

@@ -28,7 +28,7 @@ Scalar = int | str | bytes
 
 _REQUESTS: dict[str, dict[str, type]] = {
     "hello": {"version": int},
-    **{stage: {"body": bytes} for stage in STAGES[1:]},
+    **{stage: {"task": str, "body": bytes} for stage in STAGES[1:]},
 }
 _REPLIES: dict[str, dict[str, type]] = {
     "hello": {"version": int, "site": str},

@@ -54,7 +54,7 @@ def federate(sums: Sums, folder: Path, report: Report) -> Arrays:
     history: list[dict[str, object]] = []
     for number in range(1, study.training.num_server_rounds + 1):
         started = time.monotonic()
-        total = sums.over("train", number, model)
+        total = sums.over("train", number, model, study.training.num_server_rounds)
         state, model = apply(study, state, model, total.decoded)
         line: dict[str, object] = {"event": "round", "round": number}
         line["sites"] = list(total.contributors)
@@ -76,7 +76,7 @@ def first_model(sums: Sums) -> Arrays:
     if sums.study.normalise != "federated":
         return model
     names = tuple(statistics_shapes(sums.study))
-    lanes = sums.over("statistics", 0, model).decoded.exacts
+    lanes = sums.over("statistics", 1, model, 1).decoded.exacts
     return model | from_lanes(lanes, names)
 
 
@@ -120,9 +120,10 @@ def _from_grid(study: Study, total: Decoded) -> dict[str, FloatArray]:
 
 
 def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluated:
-    """What the persons kept for evaluation say of a model, from summed counts."""
+    """What the persons kept for evaluation say of a round's model, from summed counts."""
     study = sums.study
-    total = sums.over("evaluate", number, model)
+    rounds = [n for n in range(1, study.training.num_server_rounds + 1) if _evaluates(study, n)]
+    total = sums.over("evaluate", rounds.index(number) + 1, model, len(rounds))
     lanes = {name: int(value) for name, value in total.decoded.exacts.items()}
     views = view_uars(lanes, study.classes, modality_views(tuple(study.modalities)))
     try:

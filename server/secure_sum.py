@@ -14,9 +14,10 @@ from common.errors import (
 )
 from common.parameters import Arrays, model_hash
 from common.secagg import ring
+from common.secagg.progress import Keyed
 from common.secagg.ring import Decoded
 from common.secagg.roster import Context, Policy
-from common.secagg.round import play
+from common.secagg.round import key, sum_up
 from common.settings import config_hash
 from common.wire import Request
 from server.exchange import Exchange, Log
@@ -46,8 +47,22 @@ class Total:
 
 
 @dataclass(frozen=True)
+class _Keys:
+    """Keys that were made for several sums of one task.
+
+    Args:
+        keyed: what the protocol holds.
+        first: number of the first sum they are for.
+        steps: for how many.
+    """
+
+    keyed: Keyed
+    first: int
+    steps: int
+
+
 class Sums:
-    """Everything that the rounds of one run have in common.
+    """Every secret sum of one run; keys are made for several rounds ahead.
 
     Args:
         exchange: reaches the sites.
@@ -57,54 +72,71 @@ class Sums:
         log: gets one line for each site that was dropped or blamed.
     """
 
-    exchange: Exchange
-    policy: Policy
-    study: Study
-    run: str
-    log: Log
+    def __init__(
+        self, exchange: Exchange, policy: Policy, study: Study, run: str, log: Log
+    ) -> None:
+        self.study = study
+        self._exchange = exchange
+        self._policy = policy
+        self._run = run
+        self._log = log
+        self._keys: dict[str, _Keys] = {}
 
-    def over(self, task: str, round_: int, model: Arrays, attempt: int = 0) -> Total:
+    def over(self, task: str, number: int, model: Arrays, last: int) -> Total:
         """The sum of all contributions to one task.
 
         Args:
             task: "statistics", "train" or "evaluate".
-            round_: number of the round.
+            number: of this sum among those of its task, from 1.
             model: what the contributions start from; sent to every site.
-            attempt: counts the tries at this round.
+            last: how many sums of this task the run has: how far ahead keys are of use.
 
         Raises:
             TooFewSites: too few sites finished.
             PolicyRefused, BudgetSpent, LedgerError, DataError, ConfigError: a site refused
                 for a reason that more tries would not change.
         """
-        context = Context(
-            self.policy.policy_id,
-            self.run,
-            round_,
-            attempt,
-            task,
-            config_hash(self.study),
-            model_hash(model),
-        )
-        outcome = play(self.policy, context, _Carrier(self.exchange, model, self.log))
+        carrier = _Carrier(self._exchange, task, model, self._log)
+        keys = self._keys.get(task)
+        if keys is None or number >= keys.first + keys.steps:
+            keys = self._keys[task] = self._make_keys(task, number, last, carrier)
+        outcome = sum_up(keys.keyed, number - keys.first, model_hash(model), carrier)
         for blame in outcome.blamed:
-            self.log(f"{blame.site} is blamed: {blame.reason}")
-        layout = self.policy.layouts[task]
+            self._log(f"{blame.site} is blamed: {blame.reason}")
+        layout = self._policy.layouts[task]
         decoded = ring.decode(layout, outcome.words_W, len(outcome.contributors))
         return Total(decoded, outcome.contributors)
+
+    def _make_keys(self, task: str, number: int, last: int, carrier: "_Carrier") -> _Keys:
+        ahead = self.study.secure_aggregation.rounds_per_key
+        steps = max(1, min(ahead, last - number + 1))
+        context = Context(
+            policy_id=self._policy.policy_id,
+            run=self._run,
+            round=number,
+            attempt=0,
+            task=task,
+            config_hash=config_hash(self.study),
+            steps=steps,
+        )
+        return _Keys(key(self._policy, context, carrier), number, steps)
 
 
 class _Carrier:
     """Carries the protocol's bytes in requests and replies; MASK takes the model along."""
 
-    def __init__(self, exchange: Exchange, model: Arrays, log: Log) -> None:
+    def __init__(self, exchange: Exchange, task: str, model: Arrays, log: Log) -> None:
         self._exchange = exchange
+        self._task = task
         self._model = model
         self._log = log
 
     def __call__(self, stage: str, requests: Mapping[str, bytes]) -> dict[str, bytes]:
         model = self._model if stage == "mask" else {}
-        asked = {site: Request(stage, {"body": body}, model) for site, body in requests.items()}
+        asked = {
+            site: Request(stage, {"task": self._task, "body": body}, model)
+            for site, body in requests.items()
+        }
         replies = self._exchange(stage, asked)
         for site, reply in sorted(replies.items()):
             if reply.refused in _ENDS_THE_RUN:

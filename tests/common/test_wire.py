@@ -28,9 +28,9 @@ def record(**fields) -> RecordDict:
 
 @given(BODIES, st.binary(max_size=200))
 def test_a_body_comes_back_as_it_was_sent(stage, body):
-    assert decode_request(stage, encode_request(Request(stage, {"body": body}))).fields == {
-        "body": body
-    }
+    assert decode_request(
+        stage, encode_request(Request(stage, {"task": "train", "body": body}))
+    ).fields == {"body": body}
     assert decode_reply(stage, encode_reply(Reply({"body": body}))) == Reply({"body": body})
 
 
@@ -50,7 +50,7 @@ def test_a_hello_comes_back_as_it_was_sent(site):
 )
 def test_a_model_travels_with_mask_alone(lists):
     model = {name: np.array(values, np.float32) for name, values in lists.items()}
-    sent = encode_request(Request("mask", {"body": b"x"}, model))
+    sent = encode_request(Request("mask", {"task": "train", "body": b"x"}, model))
     found = decode_request("mask", sent)
     assert set(found.model) == set(model)
     assert all(np.array_equal(found.model[name], model[name]) for name in model)
@@ -84,8 +84,15 @@ def test_a_refusal_hides_whatever_else_a_reply_holds():
         RecordDict(),
         RecordDict({"tacit": MetricRecord({"body": 3})}),
         RecordDict({"tacit": ArrayRecord({"body": Array(np.zeros(2))})}),
-        RecordDict({"tacit": ConfigRecord({"body": b"x"}), "more": MetricRecord({"loss": 1.0})}),
-        RecordDict({"tacit": ConfigRecord({"body": b"x"}), "model": ArrayRecord()}),
+        RecordDict(
+            {
+                "tacit": ConfigRecord({"task": "train", "body": b"x"}),
+                "more": MetricRecord({"loss": 1.0}),
+            }
+        ),
+        RecordDict(
+            {"tacit": ConfigRecord({"task": "train", "body": b"x"}), "model": ArrayRecord()}
+        ),
         RecordDict({"other": ConfigRecord({"body": b"x"})}),
     ],
     ids=repr,
