@@ -47,10 +47,7 @@ def load_site_data(
         ConfigError: when a modality or the normalisation of the study is not known.
         DataError: with every problem of the manifest, or of its recordings, at once.
     """
-    if study.normalise not in NORMALISE:
-        raise ConfigError(
-            f"normalise: expected one of {', '.join(NORMALISE)}, found {study.normalise!r}"
-        )
+    _check_normalise(study.normalise)
     shapes = input_shapes(study)
     table = read_manifest(
         manifest,
@@ -65,6 +62,11 @@ def load_site_data(
     refuse(problems)
     data = _assemble(study, table, x)
     return by_person(study, data) if study.normalise == "person" else data
+
+
+def _check_normalise(name: str) -> None:
+    if name not in NORMALISE:
+        raise ConfigError(f"normalise: expected one of {', '.join(NORMALISE)}, found {name!r}")
 
 
 def _assemble(study: Study, table: Manifest, x: dict[str, FloatArray]) -> SiteData:

@@ -92,11 +92,11 @@ def read_manifest(
     """Read a manifest and check every rule that needs no decoding of media.
 
     Args:
-        path: a .csv or .parquet file; relative paths in it start at its folder.
+        path: a .csv or .parquet file.
         classes: the study's classes, in order.
-        purpose: what the run is for; consent must cover it where the manifest speaks of it.
+        purpose: what the run is for; consent must cover it.
         today: decides whether consent_until has passed.
-        modalities: which columns are used; None uses all that are modalities.
+        modalities: which columns are used; None takes all.
         labels: whether every row needs a label.
 
     Raises:
@@ -114,19 +114,9 @@ def read_manifest(
         if gap:
             left_out[gap] = left_out.get(gap, 0) + 1
         else:
-            rows.append(
-                _row(
-                    path.parent,
-                    raw,
-                    modalities=wanted,
-                    classes=classes,
-                    labels=labels,
-                    report=found.append,
-                )
-            )
+            rows.append(_row(path.parent, raw, wanted, classes, labels=labels, report=found.append))
         problems += [f"{place(path, table.unit, raw.line)}: {problem}" for problem in found]
-    problems += _across(path, table.unit, rows)
-    refuse(problems)
+    refuse(problems + _across(path, table.unit, rows))
     if not rows:
         raise DataError(f"{path}: no row is left; {_said(left_out) or 'the table has no rows'}")
     return Manifest(path, table.unit, wanted, tuple(rows), left_out)
@@ -165,9 +155,9 @@ def _missing(table: Table, modalities: Sequence[str], labels: bool) -> Iterable[
 def _row(
     folder: Path,
     raw: TableRow,
-    *,
     modalities: Sequence[str],
     classes: Sequence[str],
+    *,
     labels: bool,
     report: Callable[[str], None],
 ) -> Row:
