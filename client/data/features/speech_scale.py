@@ -1,10 +1,10 @@
 """Public centres and scales of the speech functionals.
 
-They follow from what speech is, not from a corpus: the long-term average spectrum of
-speech falls above 500 Hz; cepstra shrink with their order; a level in dB spreads by some
-ten dB within a clip; pitch lies within an octave of 185 Hz. They need only be right
-within a factor of two: they bring the features to about zero mean and unit size, so that
-a private run needs no statistics of its data.
+Smooth rules and rounded numbers: the long-term average spectrum of speech falls above
+500 Hz; cepstra shrink with their order; pitch lies within an octave of 185 Hz. Their sizes
+were read off RAVDESS, a published corpus, and rounded. They bring the features to about zero
+mean and unit size, so that a private run needs no statistics of its own data; on RAVDESS
+itself they are knowledge from outside the privacy accounting.
 
 Source: Byrne et al., An international comparison of long-term average speech spectra,
 JASA 96, 1994, for the fall of the spectrum.

@@ -17,7 +17,10 @@ ACC += [(-1, 0.55), (0, 0.6), (0, 0.6), (0, 0.6)]
 ACC += [(-1.5, 0.35), (-0.8, 0.35), (-0.55, 0.2), (-0.6, 0.2), (-0.9, 0.3)]
 HEART_RATE: Rows = [(80, 13), (0.3, 0.35), (0, 10), (76, 12), (84, 13)]
 BREATH: Rows = [(14, 3), (-0.2, 0.4), (0, 2), (12.5, 3), (15.5, 3)]
-"""Centre and scale of the functions below: µS, °C, g, rates per minute; spreads as log10."""
+"""Centre and scale of the functions below: µS, °C, g, rates per minute; spreads as log10.
+
+Rounded from Stress-Predict, a published corpus; there, they lie outside the privacy accounting.
+"""
 
 MOVEMENT_HZ = ((0.05, 0.5), (0.5, 2.0), (2.0, 5.0), (5.0, 10.0), (10.0, 16.0))
 
