@@ -29,6 +29,22 @@ def stream(key: bytes, size_bytes: int) -> NDArray[np.uint8]:
     return out[:size_bytes]
 
 
+class Stream:
+    """The stream of a 32-byte key, taken piece by piece; each piece starts a new segment."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._segment = 0
+        self._room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+
+    def take(self, size_bytes: int) -> NDArray[np.uint8]:
+        """Return `size_bytes` bytes, at most a segment; they hold until the next call."""
+        out = self._room[: size_bytes + TAG_BYTES]
+        _fill(self._cipher, self._segment, out)
+        self._segment += 1
+        return out[:size_bytes]
+
+
 def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:
     """Write one segment of a stream into `out`, whose last 16 bytes take the tag."""
     zeros = _ZEROS if out.size == SEGMENT_BYTES + TAG_BYTES else _ZEROS[: out.size - TAG_BYTES]

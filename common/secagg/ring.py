@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.errors import DataError, PrivacyError, ProtocolError
+from common.secagg.derive import derive
 from common.secagg.layout import Exact, Layout, Real
-from common.secagg.masks import Words, stream
+from common.secagg.masks import Stream, Words
 
 CHUNK = 1 << 15
 EXACT_LIMIT = 1 << 20  # up to here a field plus 32 random bits is exact in float64
 Item = TypeVar("Item", Real, Exact)
+Number = TypeVar("Number", np.int32, np.int64)
+FieldArray = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -77,16 +80,13 @@ def encode(
     """
     counts = _weights(layout, weights)
     fields = _room(layout)
-    noise = stream(entropy(32), 4 * layout.fields).view("<u4")
-    start = 0
-    for real in layout.reals:
-        end = start + real.size
+    secret = entropy(32)
+    for number, (real, part) in enumerate(_parts(layout.reals, fields)):
         w = counts[real.weight] / layout.cap(real.weight)
         if w:
             values = _of_shape(real.name, real.shape, reals).reshape(-1)
-            factor = w / layout.grid(real)
-            _round(values, factor, noise[start:end], fields[start:end], layout.limit, real.name)
-        start = end
+            noise = Stream(derive(secret, "rounding", number))
+            _round(values, w / layout.grid(real), noise, part, layout.limit, real.name)
     return _assemble(layout, fields, counts, exacts)
 
 
@@ -145,7 +145,9 @@ def decode(layout: Layout, words_W: Words, sites: int) -> Decoded:
     return Decoded(sums, weights, exacts, sites, layout)
 
 
-def _parts(items: Sequence[Item], flat_N: IntArray) -> Iterator[tuple[Item, IntArray]]:
+def _parts(
+    items: Sequence[Item], flat_N: NDArray[Number]
+) -> Iterator[tuple[Item, NDArray[Number]]]:
     """Yield each item with its stretch of a flat array."""
     start = 0
     for item in items:
@@ -196,8 +198,8 @@ def _integers(
 def _round(
     values_N: NDArray[np.generic],
     factor: float,
-    noise_N: NDArray[np.uint32],
-    out_N: IntArray,
+    noise: Stream,
+    out_N: FieldArray,
     limit: int,
     name: str,
 ) -> None:
@@ -211,7 +213,7 @@ def _round(
         np.multiply(chunk, factor, out=x, dtype=np.float64)
         if not (x.max() <= limit and x.min() >= -limit):
             _clip_rounding(x, limit, name)
-        np.multiply(noise_N[start : start + CHUNK], 2.0**-32, out=u, dtype=np.float64)
+        np.multiply(noise.take(4 * chunk.size).view("<u4"), 2.0**-32, out=u, dtype=np.float64)
         np.add(x, u, out=x)
         np.floor(x, out=x)
         if limit > EXACT_LIMIT:
@@ -235,26 +237,25 @@ def _wrong(x_N: FloatArray) -> str:
     return "a value is beyond the public scale; clip it, or agree on a larger scale in the policy"
 
 
-def _room(layout: Layout) -> IntArray:
+def _room(layout: Layout) -> FieldArray:
     """Return zeros for every field, those that fill up the last words included."""
-    return np.zeros(layout.packed_words * layout.fields_a_word, np.int64)
+    return np.zeros(layout.packed_words * layout.fields_a_word, np.int32)
 
 
 def _assemble(
-    layout: Layout, fields: IntArray, counts: Mapping[str, int], exacts: Mapping[str, ArrayLike]
+    layout: Layout, fields: FieldArray, counts: Mapping[str, int], exacts: Mapping[str, ArrayLike]
 ) -> Words:
-    """Return fields packed planar (word i holds fields i, i + m, i + 2m), weights and lanes.
-
-    The fields are used up.
-    """
+    """Return fields packed planar (word i holds fields i, i + m, i + 2m), weights and lanes."""
     words = np.empty(layout.words, np.int64)
     m = layout.packed_words
-    packed = words[:m]
-    packed[:] = fields[:m]
-    for j in range(1, layout.fields_a_word):
-        plane = fields[j * m : (j + 1) * m]
-        np.left_shift(plane, j * layout.field_bits, out=plane)
-        np.add(packed, plane, out=packed)
+    planes = fields.reshape(layout.fields_a_word, m)
+    for start in range(0, m, CHUNK):
+        packed = words[start : min(start + CHUNK, m)]
+        packed[:] = planes[0, start : start + CHUNK]
+        for j in range(1, layout.fields_a_word):
+            plane = planes[j, start : start + CHUNK].astype(np.int64)
+            np.left_shift(plane, j * layout.field_bits, out=plane)
+            np.add(packed, plane, out=packed)
     rest = words[m:]
     rest[: len(layout.weights)] = [counts[weight.name] for weight in layout.weights]
     for lane, part in _parts(layout.exacts, rest[len(layout.weights) :]):
@@ -262,17 +263,16 @@ def _assemble(
     return words.view(np.uint64)
 
 
-def _unpack(layout: Layout, packed_W: Words) -> IntArray:
+def _unpack(layout: Layout, packed_W: Words) -> FieldArray:
     """Return the signed fields of a sum."""
     bits, m = layout.field_bits, layout.packed_words
     half, low = np.int64(1 << bits - 1), np.int64((1 << bits) - 1)
-    left = packed_W.view(np.int64).copy()
-    fields = np.empty(m * layout.fields_a_word, np.int64)
-    for j in range(layout.fields_a_word):
-        plane = fields[j * m : (j + 1) * m]
-        np.add(left, half, out=plane)
-        np.bitwise_and(plane, low, out=plane)
-        np.subtract(plane, half, out=plane)
-        np.subtract(left, plane, out=left)
-        np.right_shift(left, bits, out=left)
-    return fields[: layout.fields]
+    planes = np.empty((layout.fields_a_word, m), np.int32)
+    for start in range(0, m, CHUNK):
+        left = packed_W[start : start + CHUNK].view(np.int64).copy()
+        for plane in planes[:, start : start + CHUNK]:
+            field = ((left + half) & low) - half
+            plane[:] = field
+            left -= field
+            left >>= bits
+    return planes.reshape(-1)[: layout.fields]
