@@ -76,34 +76,34 @@ class Sums:
         self, exchange: Exchange, policy: Policy, study: Study, run: str, log: Log
     ) -> None:
         self.study = study
-        self._exchange = exchange
-        self._policy = policy
-        self._run = run
-        self._log = log
+        self.exchange = exchange
+        self.policy = policy
+        self.run = run
+        self.log = log
         self._keys: dict[str, _Keys] = {}
 
-    def over(self, task: str, number: int, model: Arrays, last: int) -> Total:
+    def over(self, task: str, number: int, model: Arrays, last: int = 0) -> Total:
         """The sum of all contributions to one task.
 
         Args:
             task: "statistics", "train" or "evaluate".
             number: of this sum among those of its task, from 1.
             model: what the contributions start from; sent to every site.
-            last: how many sums of this task the run has: how far ahead keys are of use.
+            last: how many sums of this task the run has: keys are made ahead up to there.
 
         Raises:
             TooFewSites: too few sites finished.
             PolicyRefused, BudgetSpent, LedgerError, DataError, ConfigError: a site refused
                 for a reason that more tries would not change.
         """
-        carrier = _Carrier(self._exchange, task, model, self._log)
+        carrier = _Carrier(self.exchange, task, model, self.log)
         keys = self._keys.get(task)
         if keys is None or number >= keys.first + keys.steps:
             keys = self._keys[task] = self._make_keys(task, number, last, carrier)
         outcome = sum_up(keys.keyed, number - keys.first, model_hash(model), carrier)
         for blame in outcome.blamed:
-            self._log(f"{blame.site} is blamed: {blame.reason}")
-        layout = self._policy.layouts[task]
+            self.log(f"{blame.site} is blamed: {blame.reason}")
+        layout = self.policy.layouts[task]
         decoded = ring.decode(layout, outcome.words_W, len(outcome.contributors))
         return Total(decoded, outcome.contributors)
 
@@ -111,15 +111,15 @@ class Sums:
         ahead = self.study.secure_aggregation.rounds_per_key
         steps = max(1, min(ahead, last - number + 1))
         context = Context(
-            policy_id=self._policy.policy_id,
-            run=self._run,
+            policy_id=self.policy.policy_id,
+            run=self.run,
             round=number,
             attempt=0,
             task=task,
             config_hash=config_hash(self.study),
             steps=steps,
         )
-        return _Keys(key(self._policy, context, carrier), number, steps)
+        return _Keys(key(self.policy, context, carrier), number, steps)
 
 
 class _Carrier:
