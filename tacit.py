@@ -32,7 +32,10 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        sys.exit(app(arguments, prog_name="tacit", standalone_mode=False) or ExitCode.OK)
+        code = app(arguments, prog_name="tacit", standalone_mode=False)
+        if code == ExitCode.INTERRUPTED:  # Typer's answer to Ctrl-C
+            _end("Stopped.", ExitCode.INTERRUPTED)
+        sys.exit(code or ExitCode.OK)
     except click.ClickException as error:
         _end(f"{error.format_message()} (tacit --help lists the commands.)", ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
