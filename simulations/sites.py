@@ -1,5 +1,6 @@
 """Throw-away sites for a simulation: a folder, keys, policy and ledger for each."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -69,13 +70,19 @@ def find_manifests(data: Path) -> dict[str, Path]:
     """Site name -> manifest, sorted by name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or a folder's name cannot be a site's.
     """
     found = {
         path.parent.name: path.resolve()
         for pattern in ("manifest.parquet", "manifest.csv")
         for path in sorted(data.glob(f"sites/*/{pattern}"))
     }
+    for name in found:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ConfigError(
+                f"{data}/sites/{name} cannot be a site's name: expected 1 to 64 letters, digits, "
+                "'-' or '_'. Rename the folder."
+            )
     if not found:
         raise ConfigError(
             f"{data} holds no recordings: expected {data}/sites/NAME/manifest.csv for each site. "
