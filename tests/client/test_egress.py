@@ -1,0 +1,84 @@
+"""The last look at a reply: a field too many, or a body too long, stops it."""
+
+import pytest
+
+import client.app
+from client import egress
+from client.steps import Answer
+from common.errors import PrivacyError
+from common.wire import STAGES, VERSION, Reply
+
+
+@pytest.fixture
+def session(lay_table):
+    return lay_table().session("hill")
+
+
+def test_the_replies_of_the_protocol_pass(session):
+    egress.check("hello", Reply({"version": VERSION, "site": "hill"}), session)
+    for stage in STAGES[1:]:
+        egress.check(stage, Reply({"body": b"x" * 100}), session)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"body": b"x", "loss": 3},
+        {"body": b"x", "num_examples": 40},
+        {"body": "text"},
+        {"Body": b"x"},
+        {"version": VERSION, "site": "hill"},
+    ],
+    ids=repr,
+)
+def test_any_other_field_is_stopped(session, stage, fields):
+    with pytest.raises(PrivacyError, match="nothing else"):
+        egress.check(stage, Reply(fields), session)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"version": VERSION, "site": "lake"},
+        {"version": VERSION, "site": "hill", "persons": 6},
+        {"version": VERSION + 1, "site": "hill"},
+        {"version": VERSION},
+    ],
+    ids=repr,
+)
+def test_hello_says_the_name_and_the_version_alone(session, fields):
+    with pytest.raises(PrivacyError, match="nothing else"):
+        egress.check("hello", Reply(fields), session)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_body_longer_than_the_study_needs_is_stopped(session, stage):
+    most = egress.most_bytes(stage, session)
+    egress.check(stage, Reply({"body": bytes(most)}), session)
+    with pytest.raises(PrivacyError, match="at most"):
+        egress.check(stage, Reply({"body": bytes(most + 1)}), session)
+
+
+def test_the_bound_on_a_masked_vector_is_near_its_size(session):
+    words = max(layout.words for layout in session.member.policy.layouts.values())
+    assert 8 * words < egress.most_bytes("mask", session) <= 8 * words + 4096
+
+
+def test_a_planted_number_never_leaves(lay_table, monkeypatch):
+    """A step that was changed to say more: the site answers in one word instead."""
+    table, said = lay_table(), []
+    monkeypatch.setattr(
+        client.app,
+        "answer",
+        lambda *_: Answer(None, Reply({"version": VERSION, "site": "hill", "loss": 3})),
+    )
+    grid = table.grid(tap=said.append)
+    from server.exchange import discover
+
+    with pytest.raises(Exception, match="refused to say who it is"):
+        discover(grid, 4, 5.0)
+    assert [dict(message.content["tacit"]) for message in said[1::2]] == [
+        {"refused": "protocol"}
+    ] * 4

@@ -1,0 +1,138 @@
+"""A checkpoint is the old one or the new one, never half of each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import ConfigError, EnvironmentFault
+from server.checkpoint import Checkpoint, read_checkpoint, write_atomically, write_checkpoint
+from server.optimizer import OptimizerState
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def checkpoint_of(seed=0, round_=3):
+    rng = np.random.default_rng(seed)
+
+    def arrays():
+        return {"encoders.a.weight": rng.normal(size=(4, 3)).astype(np.float32), "b": np.ones(2)}
+
+    arrays32 = [{n: v.astype(np.float32) for n, v in arrays().items()} for _ in range(3)]
+    model, first, second = arrays32
+    history = ({"event": "round", "round": 1, "metrics": {"uar": {"value": 0.5}}},)
+    return Checkpoint(round_, model, OptimizerState(7, first, second), history)
+
+
+def equal(a: Checkpoint, b: Checkpoint) -> bool:
+    pairs = [(a.model, b.model), (a.optimizer.first, b.optimizer.first)]
+    pairs.append((a.optimizer.second, b.optimizer.second))
+    same = all(set(x) == set(y) and all(np.array_equal(x[n], y[n]) for n in x) for x, y in pairs)
+    plain = (a.round, a.optimizer.step, a.history) == (b.round, b.optimizer.step, b.history)
+    return same and plain
+
+
+def test_a_checkpoint_reads_back(tmp_path):
+    write_checkpoint(tmp_path / "c", checkpoint_of())
+    assert equal(read_checkpoint(tmp_path / "c"), checkpoint_of())
+
+
+def test_a_checkpoint_of_a_first_round_has_no_optimizer_state(tmp_path):
+    first = Checkpoint(0, {"w": np.zeros((2, 2), np.float32)}, OptimizerState())
+    write_checkpoint(tmp_path / "c", first)
+    assert equal(read_checkpoint(tmp_path / "c"), first)
+
+
+def test_arrays_that_are_not_contiguous_read_back(tmp_path):
+    value = np.arange(12, dtype=np.float32).reshape(3, 4).T
+    write_checkpoint(tmp_path / "c", Checkpoint(1, {"w": value}, OptimizerState()))
+    assert np.array_equal(read_checkpoint(tmp_path / "c").model["w"], value)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 400))
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    path = tmp_path / "c"
+    write_checkpoint(path, checkpoint_of())
+    content = path.read_bytes()
+    path.write_bytes(content[: min(keep, len(content) - 1)])
+    with pytest.raises(ConfigError, match="is not a checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"\xff" * 64, b"PK\x03\x04", b'{"a": 1}'])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "c").write_bytes(content)
+    with pytest.raises(ConfigError, match="is not a checkpoint"):
+        read_checkpoint(tmp_path / "c")
+    with pytest.raises(ConfigError, match="is not a checkpoint"):
+        read_checkpoint(tmp_path / "missing")
+
+
+def test_a_model_file_is_no_checkpoint(tmp_path):
+    from safetensors.numpy import save
+
+    (tmp_path / "model.safetensors").write_bytes(save({"w": np.zeros(2)}))
+    with pytest.raises(ConfigError):
+        read_checkpoint(tmp_path / "model.safetensors")
+
+
+def test_a_crash_before_the_replacement_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    write_checkpoint(path, checkpoint_of(round_=3))
+
+    def crash(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(path, checkpoint_of(seed=1, round_=4))
+    assert equal(read_checkpoint(path), checkpoint_of(round_=3))
+
+
+def test_the_new_content_is_on_disk_before_it_takes_the_old_ones_place(tmp_path, monkeypatch):
+    order = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (order.append("replace"), replace(self, to))[1]
+    )
+    write_atomically(tmp_path / "c", b"new")
+    assert order[:2] == ["sync", "replace"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from common.errors import EnvironmentFault
+from server.checkpoint import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path(sys.argv[1]), b"new" * 1000)
+except EnvironmentFault as error:
+    sys.exit(f"said: {error}")
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_content(tmp_path):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("said: ")
+    assert "checkpoint cannot be written" in done.stderr
+    assert path.read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_made_is_the_machines_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFault, match="cannot be written"):
+        write_atomically(tmp_path / "file" / "c", b"x")
