@@ -36,6 +36,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("model.width", *_between(1, 4096)),
     ("model.hidden", *_between(0, 4096)),
     ("model.dropout", *_between(0, 0.95)),
+    ("model.modality_dropout", *_between(0, 0.95)),
     ("training.num_server_rounds", *_between(1, 100_000)),
     ("training.optimizer", *_one_of("sgd", "adam")),
     ("training.server_optimizer", *_one_of("fedavg", "fedadam")),

@@ -104,12 +104,12 @@ def test_a_replayed_message_is_refused_and_changes_nothing(lay_table, stage):
         return client_app(message, context)
 
     table.sums(table.grid(app))[0].over("evaluate", 1, model_of(table))
-    before = bytes(contexts["hill"].state["secagg"]["state"])
+    before = bytes(contexts["hill"].state["secagg-evaluate"]["state"])
     reply = client_app(kept[MESSAGE_TYPES[stage]], contexts["hill"])
     body = bytes(reply.content["tacit"].get("body", b""))
     refusal = decode(Refusal, body, "hill") if is_refusal(body) else None
     assert refusal or "refused" in reply.content["tacit"]
-    assert bytes(contexts["hill"].state["secagg"]["state"]) == before
+    assert bytes(contexts["hill"].state["secagg-evaluate"]["state"]) == before
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])

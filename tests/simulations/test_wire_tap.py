@@ -38,12 +38,11 @@ def stage_of(message) -> str:
 
 def replies(whole):
     """Each reply with its stage, its task ("" at hello) and its values."""
-    task = ""
     for request, reply in zip(whole.tape.requests, whole.tape.replies, strict=True):
-        stage = stage_of(request)
+        stage, task = stage_of(request), request.content["tacit"].get("task", "")
         if stage == "advertise":
             body = request.content["tacit"]["body"]
-            task = decode(AdvertiseRequest, body, "coordinator").context.task
+            assert decode(AdvertiseRequest, body, "coordinator").context.task == task
         yield stage, task, reply, every_value(reply)
 
 
@@ -93,13 +92,13 @@ def test_a_masked_vector_is_as_long_as_its_layout_and_the_check_word(whole):
 
 
 def test_sizes_do_not_depend_on_the_site(whole):
-    sizes: dict[tuple[str, str], set[int]] = {}
+    sizes: dict[tuple[str, str, int], set[int]] = {}
     for stage, task, _, values in replies(whole):
         if stage in ("advertise", "confirm", "mask"):
-            name = len(decode(FORMS[stage], values["tacit.body"], "x").__dict__.get("site", ""))
-            nested = getattr(decode(FORMS[stage], values["tacit.body"], "x"), "uploaded", None)
-            name = len(nested.site) if nested else name
-            sizes.setdefault((stage, task), set()).add(len(values["tacit.body"]) - name)
+            message = decode(FORMS[stage], values["tacit.body"], "x")
+            name = len(message.uploaded.site if stage == "mask" else message.site)
+            keyed = len(message.steps) if stage == "advertise" else 0
+            sizes.setdefault((stage, task, keyed), set()).add(len(values["tacit.body"]) - name)
     assert all(len(found) == 1 for found in sizes.values())
 
 
