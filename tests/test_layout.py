@@ -106,6 +106,7 @@ def test_flowers_internals_still_have_the_attributes_that_are_used():
     abstract = {"set_run", "run", "create_message", "get_node_ids", "push_messages"}
     abstract |= {"pull_messages", "send_and_receive"}
     assert Grid.__abstractmethods__ <= abstract, f"{MOVED}: Grid asks for more"
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
     message = Message(RecordDict(), 1, "query.hello")
     assert "_message_id" in message.metadata.__dict__, MOVED
     assert isinstance(message.object_id, str), MOVED
