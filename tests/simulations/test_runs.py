@@ -78,6 +78,7 @@ def test_equal_seeds_give_equal_runs_without_privacy(open_run, run_tiny):
 
 def test_equal_seeds_give_equal_runs_with_dropout(run_tiny):
     settings = ("model.fusion=masked_mean", "model.hidden=8", "model.dropout=0.5", ONE_ROUND)
+    settings += ("model.modality_dropout=0.3",)
     first, second = run_tiny(*settings), run_tiny(*settings)
     assert model_bytes(first) == model_bytes(second)
 
