@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11
 
-.PHONY: help demo test test-all check clean
+.PHONY: help demo test test-slow test-all check clean
 
 help:
 	@echo "make demo      set up, write a synthetic corpus, train on it privately, show the result"
 	@echo "make test      set up and run the tests (under ten minutes on two cores)"
-	@echo "make test-all  the same with the slow tests"
+	@echo "make test-slow the slow tests alone"
+	@echo "make test-all  all tests"
 	@echo "make check     ruff and mypy"
 	@echo "make clean     remove .venv and what the demo wrote"
 
@@ -20,6 +21,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(VENV)/bin/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	@$(VENV)/bin/python -m pytest -m slow
 
 test-all: $(READY)
 	@$(VENV)/bin/python -m pytest
