@@ -23,8 +23,8 @@ from common.parameters import Arrays, load_arrays
 from common.privacy.ledger import Ledger
 from common.secagg.roster import Member, Roster
 from common.settings import load_study
-from common.standardise import split, standardise
-from common.sums import parameters_of, policy_for
+from common.standardise import check_statistics, split, standardise
+from common.sums import parameters_of, policy_for, statistics_shapes
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ class Session:
             ProtocolError: the tensors are not the model's.
         """
         weights, statistics = split(arrays)
+        are_expected = self.study.normalise == "federated"
+        check_statistics(statistics, statistics_shapes(self.study) if are_expected else {})
         load_arrays(self.model, weights)
         present = presence(data)
         return replace(data, x=standardise(data.x, present, statistics))

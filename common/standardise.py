@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import ProtocolError
+from common.inputs import Shape
 from common.parameters import Arrays
 from common.sums import FIXED_POINT, LARGEST_INPUT
 
@@ -58,6 +60,26 @@ def split(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[Arrays, Arrays]:
     as_float = {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
     ours = {name: value for name, value in as_float.items() if name.startswith(PREFIX)}
     return {name: v for name, v in as_float.items() if name not in ours}, ours
+
+
+def check_statistics(statistics: Arrays, shapes: Mapping[str, Shape]) -> None:
+    """Refuse statistics that are not the study's.
+
+    Args:
+        statistics: what came with the model.
+        shapes: modality -> shape of its mean and scale; empty where there shall be none.
+
+    Raises:
+        ProtocolError: a name, a shape or a value that does not fit.
+    """
+    parts = ("mean", "scale")
+    expected = {f"{PREFIX}{name}.{part}": s for name, s in shapes.items() for part in parts}
+    for name in sorted(statistics.keys() | expected.keys()):
+        if name not in expected or name not in statistics:
+            raise ProtocolError(f"{name} is {'missing' if name in expected else 'not expected'}.")
+        value = statistics[name]
+        if value.shape != expected[name] or not np.isfinite(value).all():
+            raise ProtocolError(f"{name}: expected {expected[name]} finite values.")
 
 
 def standardise(

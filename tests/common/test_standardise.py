@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.standardise import LARGEST, from_lanes, split, standardise, statistics_lanes
+from common.errors import ProtocolError
+from common.standardise import (
+    LARGEST,
+    check_statistics,
+    from_lanes,
+    split,
+    standardise,
+    statistics_lanes,
+)
 
 
 def lanes_of(x, present):
@@ -60,3 +68,21 @@ def test_the_models_tensors_and_the_statistics_come_apart():
     weights, statistics = split({"head.weight": np.ones(2), "standardise.a.mean": np.zeros(1)})
     assert set(weights) == {"head.weight"}
     assert set(statistics) == {"standardise.a.mean"}
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda s: s.pop("standardise.a.mean"),
+        lambda s: s.update({"standardise.b.mean": np.zeros(2, np.float32)}),
+        lambda s: s.update({"standardise.a.mean": np.zeros(10**6, np.float32)}),
+        lambda s: s.update({"standardise.a.scale": np.array([1.0, np.inf], np.float32)}),
+    ],
+    ids=["one missing", "one too many", "too long", "not finite"],
+)
+def test_statistics_that_are_not_the_studys_are_refused(harm):
+    good = {f"standardise.a.{part}": np.ones(2, np.float32) for part in ("mean", "scale")}
+    check_statistics(good, {"a": (2,)})
+    harm(good)
+    with pytest.raises(ProtocolError):
+        check_statistics(good, {"a": (2,)})
