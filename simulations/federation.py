@@ -44,7 +44,7 @@ class InProcessGrid(Grid):
         num_nodes: int,
         run_config: RunConfig,
         tap: Tap | None = None,
-        after_stage: Callable[[], None] = lambda: None,
+        after_stage: Callable[[], object] = lambda: None,
     ) -> None:
         self._app = client_app
         self._after_stage = after_stage
@@ -129,7 +129,7 @@ def run_in_process(
     num_nodes: int,
     run_config: RunConfig,
     tap: Tap | None = None,
-    after_stage: Callable[[], None] = lambda: None,
+    after_stage: Callable[[], object] = lambda: None,
 ) -> None:
     """Play a whole run; whatever the ServerApp raises is raised here."""
     grid = InProcessGrid(client_app, num_nodes, run_config, tap, after_stage)

@@ -36,6 +36,7 @@ _ENVIRONMENT = {
 }
 _START_TIMEOUT_S = 60.0
 _POLL_S = 1.0
+_POLLS = 15
 _CONNECTION = "tacit"
 
 
@@ -43,13 +44,14 @@ class RunFailed(TacitError):
     """Flower says that the run failed; the ServerApp's own error file says why."""
 
 
-def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], None]) -> None:
+def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], bool]) -> None:
     """Start a SuperLink, run the app on it until it has finished, stop it.
 
     Args:
         num_nodes: simulated SuperNodes.
         run_config: the run's flat configuration; paths in it must be absolute.
-        watch: called while waiting, about once a second.
+        watch: called while waiting, about once a second; True once the coordinator has said that
+            it is through, so that Flower is asked at once.
 
     Raises:
         RunFailed: the ServerApp ended with an error.
@@ -95,17 +97,22 @@ class _Flwr:
             raise EnvironmentFault(f"flwr run was refused: {answer.get('error-message', answer)}.")
         return str(answer["run-id"])
 
-    def wait(self, run_id: str, watch: Callable[[], None]) -> None:
-        """Return when the run has completed; raise when it failed."""
+    def wait(self, run_id: str, watch: Callable[[], bool]) -> None:
+        """Return when the run has completed; raise when it failed.
+
+        Asking Flower costs a second of CPU each time, so it is asked seldom before the
+        coordinator is through.
+        """
         while True:
             status = self._status(run_id)
             if status == "finished:completed":
                 return
             if status.startswith("finished"):
                 raise RunFailed(f"The run ended as {status}.\n{self._log(run_id)}")
-            for _ in range(3):
-                watch()
+            for _ in range(_POLLS):
                 time.sleep(_POLL_S)
+                if watch():
+                    break
 
     def stop(self, run_id: str) -> None:
         """Ask for the run's end; the SuperLink is stopped anyway."""

@@ -133,11 +133,14 @@ class _Follower:
         self._watch = watch
         self._seen = 0
 
-    def __call__(self) -> None:
+    def __call__(self) -> bool:
+        """Hand on what is new; whether the coordinator has said that it is through."""
         lines = self._run.progress()
         for line in lines[self._seen :]:
             self._watch(line)
         self._seen = len(lines)
+        is_finished = bool(lines) and lines[-1]["event"] == "finished"
+        return is_finished or (self._run.root / "error.json").exists()
 
 
 def _new_folder(out: Path) -> RunFolder:
