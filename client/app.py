@@ -11,7 +11,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client import egress, state
-from client.folder import log, policy_stamp
+from client.folder import log, open_site, stamp
 from client.session import Session, session
 from client.steps import answer, task_of
 from common.errors import (
@@ -27,7 +27,7 @@ from common.errors import (
 )
 from common.keys import read_roster
 from common.settings import overrides_from_run_config
-from common.wire import Reply, decode_request, encode_reply
+from common.wire import VERSION, Reply, decode_request, encode_reply
 
 app = ClientApp()
 
@@ -89,6 +89,8 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
     try:
         root = site_root(context)
         request = decode_request(stage, message.content)
+        if stage == "hello":
+            return _hello(open_site(root).name)
         current = _session(root, context)
         task = task_of(request)
         answered = answer(request, current, state.load(context, task))
@@ -99,11 +101,27 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
     return answered.reply
 
 
+def _hello(site: str) -> Reply:
+    reply = Reply({"version": VERSION, "site": site})
+    egress.check_hello(reply, site)
+    return reply
+
+
 def _session(root: Path, context: Context) -> Session:
-    """The run's session, read anew when the site's policy has changed."""
+    """The run's session, read anew when policy, roster, manifest or the day has changed.
+
+    Raises:
+        ConfigError: the coordinator names a file where it may only name a study.
+    """
     overrides = overrides_from_run_config(context.run_config)
     study = str(context.run_config.get("study", ""))
-    return session(root, study, overrides, policy_stamp(root))
+    if "site-dir" in context.node_config and study.endswith((".yaml", ".yml")):
+        raise ConfigError("A coordinator may name a study of this installation, not a file.")
+    current = session(root, study, overrides, stamp(root))
+    if not current.is_current():
+        session.cache_clear()
+        current = session(root, study, overrides, stamp(root))
+    return current
 
 
 def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
@@ -111,7 +129,7 @@ def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), "fault")
     if root is not None:
         said = {"stage": stage, "word": word, "error": type(error).__name__, "reason": str(error)}
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             log(root, "refused", **said)
     return Reply(refused=word)
 
@@ -127,7 +145,7 @@ def site_root(context: Context) -> Path:
     """
     own = context.node_config.get("site-dir")
     if own:
-        return Path(str(own))
+        return _deployed(Path(str(own)))
     number = context.node_config.get("partition-id")
     if number is None:
         raise ConfigError("This node has no site folder: start it with node-config site-dir=…")
@@ -136,3 +154,14 @@ def site_root(context: Context) -> Path:
     if int(number) >= len(names):
         raise ConfigError(f"There are more nodes than the {len(names)} sites of the federation.")
     return root / "sites" / names[int(number)]
+
+
+def _deployed(root: Path) -> Path:
+    """A real site's folder; one whose noise comes from a seed is refused.
+
+    Raises:
+        ConfigError: the policy names a reproducible_seed.
+    """
+    if open_site(root).policy.reproducible_seed is not None:
+        raise ConfigError("reproducible_seed is for simulations: take it out of policy.yaml.")
+    return root

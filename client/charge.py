@@ -67,6 +67,6 @@ def _opening(session: Session) -> Opening:
         study_epsilon=min(privacy.target_epsilon, policy.max_epsilon),
         site_epsilon=policy.max_epsilon,
         site_delta=policy.delta,
-        site_unit=cast("Unit", privacy.unit),
+        site_unit=cast("Unit", policy.unit),
         fingerprint=session.fingerprint,
     )

@@ -65,21 +65,30 @@ def entropy_of(session: Session, context: Context) -> Entropy:
     if seed is None:
         return os.urandom
     secret = hashlib.sha256(f"reproducible {seed}".encode()).digest()
-    parts = (session.site.name, context.task, context.round, context.attempt)
+    about = (session.site.name, context.task, context.round, context.attempt)
+    parts = (context.config_hash, *about)
     counter = iter(range(1 << 30))
     return lambda size: derive(secret, "reproducible", *parts, next(counter), size=size)
+
+
+def enough(session: Session, data: SiteData) -> SiteData:
+    """The clips, or none of them where fewer persons than the site's min_persons stand behind."""
+    persons = len(np.unique(data.person_N))
+    if persons >= session.site.policy.min_persons:
+        return data
+    return data.take(np.zeros(len(data), dtype=np.bool_))
 
 
 def _statistics(session: Session, model: Arrays, entropy: Entropy) -> Words:
     del model
     layout = session.member.policy.layouts["statistics"]
-    data = session.train_data
+    data = enough(session, session.train_data)
     names = tuple(statistics_shapes(session.study))
     return ring.encode(layout, {}, {}, statistics_lanes(data.x, presence(data), names), entropy)
 
 
 def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
-    data = session.load(model, session.evaluation_data)
+    data = enough(session, session.load(model, session.evaluation_data))
     lanes = evaluation_counts(session.model, data, session.study, session.device)
     layout = session.member.policy.layouts["evaluate"]
     return ring.encode(layout, {}, {}, {name: np.int64(n) for name, n in lanes.items()}, entropy)
@@ -123,7 +132,7 @@ def _one_shared_step(session: Session, data: SiteData, entropy: Entropy) -> Word
         in_units = value.double().cpu().numpy() * (grid.clip_units / step.max_grad_norm)
         whole = round_to_grid(stream, in_units, grid.box)
         noised[name] = whole + sample_share(stream, whole.size, table).reshape(whole.shape)
-    declared = {"declared_persons": np.int64(session.site.policy.declared_persons)}
+    declared = {"declared_units": np.int64(session.declared_units)}
     if layout.reals:
         return ring.encode_grid(layout, noised, {}, declared)
     return ring.encode(layout, {}, {}, {**noised, **declared}, entropy)
@@ -178,6 +187,9 @@ def _encode_update(
     after = to_arrays(session.model)
     update = {real.name: after[real.name] - before[real.name] for real in layout.reals}
     norm = float(np.sqrt(sum(np.square(v, dtype=np.float64).sum() for v in update.values())))
+    if not np.isfinite(norm):  # training diverged: the site adds nothing, and says nothing of it
+        update = {name: np.zeros_like(value) for name, value in update.items()}
+        counts, norm = dict.fromkeys(counts, 0), 0.0
     most = session.study.secure_aggregation.update_norm
     scale = np.float32(min(1.0, 0.999 * most / max(norm, 1e-12)))
     return ring.encode(layout, {n: v * scale for n, v in update.items()}, counts, {}, entropy)

@@ -10,17 +10,22 @@ _BYTES_A_PEER = 1 << 12
 _BYTES_A_STEP = 1 << 12
 
 
+def check_hello(reply: Reply, site: str) -> None:
+    """Let the answer to hello pass, or stop it.
+
+    Raises:
+        PrivacyError: it says anything but the site's name and the version.
+    """
+    if dict(reply.fields) != {"version": VERSION, "site": site}:
+        raise PrivacyError("hello may say the site's name and the version, nothing else.")
+
+
 def check(stage: str, reply: Reply, session: Session) -> None:
     """Let a reply pass, or stop it.
 
     Raises:
         PrivacyError: a field that does not belong to the stage, or one too large for it.
     """
-    if stage == "hello":
-        expected: dict[str, object] = {"version": VERSION, "site": session.site.name}
-        if dict(reply.fields) != expected:
-            raise PrivacyError("hello may say the site's name and the version, nothing else.")
-        return
     if set(reply.fields) != {"body"} or not isinstance(reply.fields["body"], bytes):
         raise PrivacyError(f"{stage} may send the protocol's body, nothing else.")
     size, most = len(reply.fields["body"]), most_bytes(stage, session)

@@ -32,13 +32,19 @@ def evaluation_counts(
     """Every lane of an evaluation, counted over the clips given."""
     ones_N = np.ones(len(data), dtype=np.float32)
     batch = to_batch(data, ones_N, device)
-    answered_N = np.asarray(data.present_NM.any(axis=1))
-    lanes = person_counts(
-        probabilities(model, batch), data.y_NC, data.person_N, study.classes, answered_N
-    )
+    said_NC = probabilities(model, batch)
+    answered_N = np.asarray(data.present_NM.any(axis=1) & np.isfinite(said_NC).all(axis=1))
+    lanes = person_counts(_finite(said_NC), data.y_NC, data.person_N, study.classes, answered_N)
     for view, names in modality_views(tuple(study.modalities)).items():
         shown_NM = shown(names, tuple(study.modalities), data.present_NM)
         hidden = Batch(batch.x, torch.from_numpy(shown_NM).to(device), batch.y_BC, batch.weight_B)
-        seen = probabilities(model, hidden)
+        seen = _finite(probabilities(model, hidden))
         lanes |= view_counts(view, seen, data.y_NC, study.classes, shown_NM)
     return lanes
+
+
+def _finite(said_NC: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Even probabilities where a model that diverged gives none: it abstains there."""
+    even = np.float32(1 / said_NC.shape[1])
+    bad_N = np.asarray(~np.isfinite(said_NC).all(axis=1))
+    return np.where(bad_N[:, None], even, said_NC).astype(np.float32)

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from common.config import SitePolicy
@@ -67,16 +68,19 @@ def log(root: Path, event: str, **details: str | int | float | bool) -> None:
         out.write(json.dumps({**line, **details}, ensure_ascii=False) + "\n")
 
 
-def policy_stamp(root: Path) -> int:
-    """When the site's policy was last changed.
+def stamp(root: Path) -> tuple[int, ...]:
+    """When the site's policy and roster were last changed, and the day (consent runs out).
 
     Raises:
         ConfigError: the folder is not a site's.
     """
     try:
-        return (root / "policy.yaml").stat().st_mtime_ns
+        policy = (root / "policy.yaml").stat().st_mtime_ns
     except OSError as error:
         raise ConfigError(f"{root} is not a site's folder: it holds no policy.yaml.") from error
+    roster = root / "roster.json"
+    changed = roster.stat().st_mtime_ns if roster.exists() else 0
+    return policy, changed, date.today().toordinal()
 
 
 def open_site(root: Path) -> SiteFolder:
@@ -85,5 +89,5 @@ def open_site(root: Path) -> SiteFolder:
     Raises:
         ConfigError: there is no policy in it, or the policy does not fit.
     """
-    policy_stamp(root)
+    stamp(root)
     return SiteFolder(root, load_policy(root / "policy.yaml"))

@@ -34,10 +34,21 @@ def gate(policy: SitePolicy, ask: Ask) -> None:
         PolicyRefused: the study, its purpose, its privacy, the cohort or the round is not
             within what this site allows.
     """
-    _purpose(policy, ask.study)
-    _privacy(policy, ask.study)
+    gate_study(policy, ask.study)
     _cohort(policy, ask)
     _round(policy, ask)
+
+
+def gate_study(policy: SitePolicy, study: Study) -> None:
+    """Let a study pass, or refuse it, before anything is built for it.
+
+    Raises:
+        PolicyRefused: its purpose, privacy, unit, δ, folds or classes are not within what
+            this site allows.
+    """
+    _purpose(policy, study)
+    _privacy(policy, study)
+    _data(policy, study)
 
 
 def _purpose(policy: SitePolicy, study: Study) -> None:
@@ -62,6 +73,39 @@ def _privacy(policy: SitePolicy, study: Study) -> None:
         raise PolicyRefused(
             "normalise=federated releases exact statistics of the training clips; "
             "under differential privacy use normalise=none or normalise=person."
+        )
+    if study.privacy.mode != "none":
+        _guarantee(policy, study)
+
+
+def _guarantee(policy: SitePolicy, study: Study) -> None:
+    """Hold a private study to the site's unit, and δ to what can protect anybody."""
+    if study.privacy.unit != policy.unit:
+        raise PolicyRefused(
+            f"The study's ε speaks of a {study.privacy.unit}; {policy.site} keeps its budget by "
+            f"{policy.unit}."
+        )
+    if study.privacy.unit == "record" and study.normalise == "person":
+        raise PolicyRefused("normalise=person mixes a person's records; use unit=person with it.")
+    units = policy.declared_persons if policy.unit == "person" else policy.declared_records
+    largest = max(study.privacy.target_delta, policy.delta)
+    if units < 1 or largest > 1 / units:
+        raise PolicyRefused(
+            f"δ = {largest:g} is above 1/{max(units, 1)}, the {policy.unit}s that {policy.site} "
+            "declares: it would allow one to be given away whole."
+        )
+
+
+def _data(policy: SitePolicy, study: Study) -> None:
+    if study.split.folds not in (0, policy.folds):
+        raise PolicyRefused(
+            f"The study deals persons into {study.split.folds} folds; {policy.site} allows "
+            f"{policy.folds}: other folds would evaluate persons who trained."
+        )
+    unknown = set(policy.labels) - set(study.classes)
+    if unknown:
+        raise PolicyRefused(
+            f"The study has no class for {', '.join(sorted(unknown))}, which {policy.site} has."
         )
 
 

@@ -88,7 +88,7 @@ def _finished(run: Path) -> tuple[Study, torch.nn.Module, dict[str, NDArray[np.f
 
 
 def write_probabilities(predicted: Predicted, out: Path) -> None:
-    """Write one row a clip: sample_id, person_id, label (the likeliest class), p_CLASS."""
+    """Write one row a clip: sample_id, person_id, label (the likeliest), p_CLASS; mode 0600."""
     data, classes = predicted.data, predicted.study.classes
     columns: dict[str, object] = {
         "sample_id": list(data.sample_ids),
@@ -99,6 +99,7 @@ def write_probabilities(predicted: Predicted, out: Path) -> None:
         columns[f"p_{name}"] = predicted.probabilities_NC[:, column]
     out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), out)
+    out.chmod(0o600)
 
 
 def measure(predicted: Predicted) -> Metrics:

@@ -13,6 +13,7 @@ from client.data.arrays import SiteData
 from client.data.load import load_site_data
 from client.folder import SiteFolder, open_site
 from client.locks import FileLocks
+from client.policy import gate_study
 from client.split import split_rows
 from client.train import device_of
 from common.budget import resolved
@@ -35,11 +36,17 @@ class Session:
         site: the site's folder.
         study: the study that the coordinator asks for, resolved and checked.
         roster: the sites that this site has pinned.
+        manifest_read: the manifest's stamp when the session was opened.
     """
 
     site: SiteFolder
     study: Study
     roster: Roster
+    manifest_read: tuple[int, int]
+
+    def is_current(self) -> bool:
+        """Whether the manifest is still the one that this session was opened with."""
+        return manifest_stamp(self.site.manifest) == self.manifest_read
 
     @cached_property
     def member(self) -> Member:
@@ -89,18 +96,26 @@ class Session:
         """The study's model on the site's device; `load` fills in what the coordinator sent."""
         return build(self.study).to(self.device)
 
+    def accept(self, arrays: Arrays) -> None:
+        """Put the coordinator's tensors into the model, if they are exactly the model's.
+
+        Raises:
+            ProtocolError: they are not; nothing was charged and no data was read.
+        """
+        weights, statistics = split(arrays)
+        are_expected = self.study.normalise == "federated"
+        check_statistics(statistics, statistics_shapes(self.study) if are_expected else {})
+        load_arrays(self.model, weights)
+
     def load(self, arrays: Arrays, data: SiteData) -> SiteData:
         """Put the coordinator's tensors into the model; returns the data as that model reads it.
 
         Raises:
             ProtocolError: the tensors are not the model's.
         """
-        weights, statistics = split(arrays)
-        are_expected = self.study.normalise == "federated"
-        check_statistics(statistics, statistics_shapes(self.study) if are_expected else {})
-        load_arrays(self.model, weights)
-        present = presence(data)
-        return replace(data, x=standardise(data.x, present, statistics))
+        self.accept(arrays)
+        _, statistics = split(arrays)
+        return replace(data, x=standardise(data.x, presence(data), statistics))
 
     @cached_property
     def _data(self) -> SiteData:
@@ -111,6 +126,14 @@ class Session:
     @cached_property
     def _rows(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         return split_rows(self._data, self.study.split, self.site.policy.fold_offset)
+
+
+def manifest_stamp(path: Path) -> tuple[int, int]:
+    """When a manifest was last changed, and its size; zeros where there is none."""
+    if not path.exists():
+        return 0, 0
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def without(data: SiteData, modalities: list[str]) -> SiteData:
@@ -128,20 +151,23 @@ def presence(data: SiteData) -> dict[str, NDArray[np.bool_]]:
 
 
 @lru_cache(maxsize=128)
-def session(root: Path, study_path: str, overrides: tuple[str, ...], policy_stamp: int) -> Session:
+def session(
+    root: Path, study_path: str, overrides: tuple[str, ...], stamp: tuple[int, ...]
+) -> Session:
     """The session of a site in a run; kept for the life of the process.
 
     Args:
         root: the site's folder.
         study_path: a study's name or path.
         overrides: key=value pairs on top of it.
-        policy_stamp: when the policy was last changed: another one makes another session.
+        stamp: of policy, roster and day: another one makes another session.
 
     Raises:
         ConfigError: the folder is not a site's, or the study does not fit.
     """
-    del policy_stamp
+    del stamp
     site, asked = open_site(root), load_study(study_path, overrides)
     roster = read_roster(site.roster)
+    gate_study(site.policy, asked)
     study = resolved(asked, len(roster), parameters_of(asked))
-    return Session(site, study, roster)
+    return Session(site, study, roster, manifest_stamp(site.manifest))

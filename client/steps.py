@@ -5,22 +5,23 @@ from dataclasses import dataclass, replace
 
 from client.contribute import contribution
 from client.folder import log
-from client.policy import TASKS, Ask, gate
+from client.policy import TASKS, Ask, gate, gate_study
 from client.session import Session
-from common.errors import ProtocolError, TooFewSites
+from common.errors import OutOfOrder, ProtocolError, TooFewSites
 from common.parameters import Arrays, model_hash
 from common.secagg.checks import COORDINATOR
 from common.secagg.masking import check_mask
 from common.secagg.messages import (
     AdvertiseRequest,
     ConfirmRequest,
+    MaskRequest,
     ShareRequest,
     decode,
 )
 from common.secagg.site import Given, advance, refuse
 from common.secagg.states import Confirmed, Keyed, Masked, Shared, State
 from common.settings import config_hash
-from common.wire import VERSION, Reply, Request
+from common.wire import Reply, Request
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class Answer:
 
 
 def task_of(request: Request) -> str:
-    """The task that a request belongs to; "" for hello.
+    """The task that a request belongs to.
 
     Raises:
         ProtocolError: there is no such task.
     """
     task = str(request.fields.get("task", ""))
-    if request.stage != "hello" and task not in TASKS:
+    if task not in TASKS:
         raise ProtocolError(f"There is no task {task!r}; expected one of {', '.join(TASKS)}.")
     return task
 
@@ -57,13 +58,13 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
     Raises:
         TacitError: the request is refused; the state stays what it was.
     """
-    if request.stage == "hello":
-        return Answer(None, Reply({"version": VERSION, "site": session.site.name}))
     body = bytes(request.fields["body"])  # type: ignore[arg-type]
     member = session.member
     try:
         if request.stage == "advertise":
             _gate(session, body, task_of(request))
+        else:
+            _same_study(session, state)
         _crowd(session, request.stage, body)
         if request.stage == "mask":
             state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
@@ -85,11 +86,28 @@ def _gate(session: Session, body: bytes, task: str) -> None:
     gate(session.site.policy, Ask(session.study, task, context.round, last, cohort))
 
 
+def _same_study(session: Session, state: State | None) -> None:
+    """Hold a round to the study and policy under which it was opened.
+
+    The state lives longer than a run's configuration; without this, a round that was let pass
+    for one study could go on under another.
+    """
+    if state is None:
+        return
+    context = state.context
+    same = context.config_hash == config_hash(session.study)
+    if not same or context.policy_id != session.member.policy.policy_id:
+        raise OutOfOrder("the study or the site's policy changed since this round was opened")
+    gate_study(session.site.policy, session.study)
+
+
 def _crowd(session: Session, stage: str, body: bytes) -> None:
     """Hold the site's own floor, whatever the study's is: no sum of fewer sites."""
     fewest, there = session.site.policy.min_sites, None
     if stage == "share":
         there = len(decode(ShareRequest, body, COORDINATOR).adverts)
+    if stage == "mask":
+        there = len(decode(MaskRequest, body, COORDINATOR).sharers)
     if stage == "confirm":
         there = len(decode(ConfirmRequest, body, COORDINATOR).uploads)
     if there is not None and there < fewest:
@@ -105,6 +123,8 @@ def _work(
     """Check the whole request first, then do the work that the round is about."""
     if not isinstance(state, Shared | Keyed | Masked | Confirmed):
         return state, Given(os.urandom)
+    if state.context.task != "statistics":
+        session.accept(model)
     hashed = model_hash(model)
     keyed = check_mask(session.member, state, body, model_hash=hashed)
     now = replace(keyed.context, round=keyed.context.round + keyed.step, model_hash=hashed)

@@ -241,7 +241,10 @@ def clipped_gradient(
 ) -> dict[str, Tensor]:
     """The sum over sampled units of each one's clipped gradient: one private step's input."""
     rows_B, unit_B, count = units.sample(stream, step.sampling_rate, step.clips_per_unit)
-    total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    total = {
+        name: torch.zeros_like(value, dtype=torch.float64)
+        for name, value in model.named_parameters()
+    }
     model.train()
     for first, last in _chunks(unit_B, count):
         chosen = batch.take(torch.from_numpy(rows_B[first:last]).to(batch.y_BC.device))

@@ -176,14 +176,20 @@ class SitePolicy:
         cache: folder for extracted features; relative to the site's folder, or absolute.
         purposes: the purposes that a study may have here.
         modalities: the modalities that this site lets be used; empty allows what the manifest has.
+        labels: the labels in this site's data; a study whose classes lack one is refused before
+            data is read. Empty leaves it to the data.
+        folds: in how many folds this site's persons may be dealt; a study asks for just that
+            many, or none where the manifest holds the split.
+        unit: whom the caps below speak about; studies by another unit are refused.
         declared_persons: the public number of persons a run at this site is scaled by. It is
             declared once by the site, never computed from who happens to be in the data.
         declared_records: the same for clips, where the unit is the record.
-        max_epsilon: cap on the ε of one person over everything that this site ever released.
+        max_epsilon: cap on the ε of one unit over everything that this site ever released.
         delta: δ at which that cap is measured.
         allow_without_privacy: whether studies with privacy.mode=none may run at all.
         min_sites: fewest sites in any sum that this site joins.
-        min_persons: fewest persons behind any exact number that this site helps to release.
+        min_persons: fewest persons of this site behind any exact number; with fewer it adds
+            nothing to the sum.
         max_rounds: most training rounds of one run.
         fold_offset: the fold of this site's first person, so that folds are even over sites.
         reproducible_seed: simulations only: noise and sampling come from this seed, so a run can
@@ -195,6 +201,9 @@ class SitePolicy:
     cache: str = "cache"
     purposes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    folds: int = 0
+    unit: str = "person"
     declared_persons: int = 0
     declared_records: int = 0
     max_epsilon: float = 0.0

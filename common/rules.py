@@ -76,6 +76,8 @@ POLICY_RULES: tuple[Rule, ...] = (
     ("max_epsilon", *_between(0, 1000)),
     ("delta", *_between(1e-12, 0.1)),
     ("declared_persons", *_between(1, 1e9)),
+    ("unit", *_one_of("person", "record")),
+    ("folds", *_between(0, 1000)),
     ("min_sites", *_between(3, 10_000)),
     ("min_persons", *_between(1, 1e9)),
 )

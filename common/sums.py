@@ -63,7 +63,7 @@ def _noisy_layout(study: Study, sites: int) -> Layout:
     """
     shapes = trained_shapes(study)
     grid = grid_of(study, sites, parameters_of(study))
-    declared = Exact("declared_persons", cap=1 << 32)
+    declared = Exact("declared_units", cap=1 << 32)
     narrow = Layout(sites)
     if grid.limit > narrow.limit:
         wide = tuple(Exact(name, shape, grid.limit) for name, shape in shapes.items())

@@ -105,7 +105,7 @@ def shared_update(study: Study, total: Decoded) -> Arrays:
 
     The noise in the sum is the sites' together, as if drawn once.
     """
-    declared = int(total.exacts["declared_persons"])
+    declared = int(total.exacts["declared_units"])
     expected = max(study.privacy.sampling_rate * declared, 1e-12)
     values: dict[str, FloatArray] = total.sums or _from_grid(study, total)
     return {name: np.asarray(-value / expected, np.float32) for name, value in values.items()}
@@ -116,7 +116,7 @@ def _from_grid(study: Study, total: Decoded) -> dict[str, FloatArray]:
     grid = grid_of(study, total.layout.sites, parameters_of(study))
     step = np.float64(study.privacy.max_grad_norm / grid.clip_units)
     lanes = total.exacts.items()
-    return {name: value * step for name, value in lanes if name != "declared_persons"}
+    return {name: value * step for name, value in lanes if name != "declared_units"}
 
 
 def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluated:

@@ -5,7 +5,7 @@ import pytest
 import client.app
 from client import egress
 from client.steps import Answer
-from common.errors import PrivacyError
+from common.errors import PrivacyError, TooFewSites
 from common.wire import STAGES, VERSION, Reply
 
 
@@ -15,7 +15,7 @@ def session(lay_table):
 
 
 def test_the_replies_of_the_protocol_pass(session):
-    egress.check("hello", Reply({"version": VERSION, "site": "hill"}), session)
+    egress.check_hello(Reply({"version": VERSION, "site": "hill"}), "hill")
     for stage in STAGES[1:]:
         egress.check(stage, Reply({"body": b"x" * 100}), session)
 
@@ -48,9 +48,9 @@ def test_any_other_field_is_stopped(session, stage, fields):
     ],
     ids=repr,
 )
-def test_hello_says_the_name_and_the_version_alone(session, fields):
+def test_hello_says_the_name_and_the_version_alone(fields):
     with pytest.raises(PrivacyError, match="nothing else"):
-        egress.check("hello", Reply(fields), session)
+        egress.check_hello(Reply(fields), "hill")
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])
@@ -72,13 +72,10 @@ def test_a_planted_number_never_leaves(lay_table, monkeypatch):
     monkeypatch.setattr(
         client.app,
         "answer",
-        lambda *_: Answer(None, Reply({"version": VERSION, "site": "hill", "loss": 3})),
+        lambda *_: Answer(None, Reply({"body": b"x", "loss": 3})),
     )
-    grid = table.grid(tap=said.append)
-    from server.exchange import discover
-
-    with pytest.raises(Exception, match="refused to say who it is"):
-        discover(grid, 4, 5.0)
-    assert [dict(message.content["tacit"]) for message in said[1::2]] == [
-        {"refused": "protocol"}
-    ] * 4
+    sums, _ = table.sums(table.grid(tap=said.append))
+    with pytest.raises(TooFewSites):
+        sums.over("evaluate", 1, {})
+    replies = [dict(message.content["tacit"]) for message in said[1::2]]
+    assert replies[-4:] == [{"refused": "protocol"}] * 4

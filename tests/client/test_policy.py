@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from client.policy import Ask, gate
-from common.config import Privacy, SecureAggregation, SitePolicy, Study, Training
+from client.policy import Ask, gate, gate_study
+from common.config import Privacy, SecureAggregation, SitePolicy, Split, Study, Training
 from common.errors import PolicyRefused
 
 POLICY = SitePolicy(
@@ -84,3 +84,32 @@ def test_work_and_education_are_refused_whatever_the_policy_says(purpose):
 @pytest.mark.parametrize("purpose", ["research", "example", "network medicine", "care", "staffa"])
 def test_a_purpose_that_only_looks_like_it_is_not_refused(purpose):
     gate(replace(POLICY, purposes=(purpose,)), asked(purpose=purpose))
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "said"),
+    [
+        (POLICY, {"privacy": Privacy(mode="local", unit="record")}, "keeps its budget by person"),
+        (
+            replace(POLICY, unit="record", declared_records=90),
+            {"privacy": Privacy(mode="local", unit="record"), "normalise": "person"},
+            "mixes a person's records",
+        ),
+        (POLICY, {"privacy": Privacy(mode="local", target_delta=0.2)}, "δ = 0.2 is above 1/9"),
+        (replace(POLICY, delta=0.2), {}, "δ = 0.2 is above 1/9"),
+        (POLICY, {"split": Split(folds=1000)}, "1000 folds; hill allows 0"),
+        (replace(POLICY, folds=5), {"split": Split(folds=4)}, "allows 5"),
+        (replace(POLICY, labels=("calm", "sad")), {"classes": ("calm", "angry")}, "class for sad"),
+    ],
+)
+def test_a_study_outside_of_what_the_site_fixed_is_refused_before_anything_is_built(
+    policy, changes, said
+):
+    with pytest.raises(PolicyRefused, match=said):
+        gate_study(policy, replace(STUDY, **changes))
+
+
+def test_a_study_within_what_the_site_fixed_passes():
+    fixed = replace(POLICY, folds=5, labels=("calm", "sad"))
+    gate_study(fixed, replace(STUDY, split=Split(folds=5), classes=("sad", "calm", "angry")))
+    gate_study(fixed, replace(STUDY, classes=("sad", "calm")))

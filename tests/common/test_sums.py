@@ -48,7 +48,7 @@ def test_noise_in_shares_has_no_weights_and_fits_its_fields(sites):
     layout = train_layout(study, sites)
     assert layout.weights == ()
     names = [lane.name for lane in layout.exacts] + [real.name for real in layout.reals]
-    assert sorted(names) == sorted([*trained_shapes(study), "declared_persons"])
+    assert sorted(names) == sorted([*trained_shapes(study), "declared_units"])
 
 
 def test_statistics_are_of_features_over_clips_and_time_and_never_of_pictures():

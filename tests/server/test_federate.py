@@ -124,7 +124,7 @@ def test_a_shared_step_goes_down_the_gradient_over_the_persons_expected(tiny_stu
     )
     layout = train_layout(study, 4)
     grids = {real.name: np.full(real.shape, 7) for real in layout.reals}
-    words = ring.encode_grid(layout, grids, {}, {"declared_persons": np.int64(5)})
+    words = ring.encode_grid(layout, grids, {}, {"declared_units": np.int64(5)})
     total = ring.decode(layout, 4 * words, 4)
     found = shared_update(study, total)
     for real in layout.reals:

@@ -90,7 +90,7 @@ def test_shared_noise_sums_to_the_clipped_gradients_and_the_noise_that_was_meant
     values = np.concatenate([v.reshape(-1) for v in total.sums.values()])
     # four shares of which two are sure to be honest: the sum carries sqrt(4 / 2) of σ
     assert values.std() == pytest.approx(2.0 * np.sqrt(2), rel=0.08)
-    assert int(total.exacts["declared_persons"]) == 16
+    assert int(total.exacts["declared_units"]) == 16
 
 
 def test_summed_statistics_are_those_of_all_training_clips(lay_table, tiny_data):
