@@ -1,5 +1,6 @@
 """What a site does to the model between two exchanges."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ def device_of(name: str) -> torch.device:
     """The device a study names: "auto" takes a GPU when there is one.
 
     Raises:
-        ConfigError: a GPU is named that this machine does not have.
+        ConfigError: no device's name, or a GPU that this machine does not have.
     """
+    if not re.fullmatch(r"auto|cpu|cuda:\d+", name):
+        raise ConfigError(f"device is {name!r}; expected auto, cpu or cuda:0, cuda:1, …")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and int(name.split(":")[1]) >= torch.cuda.device_count():

@@ -15,7 +15,7 @@ kept as the oracle of the tests).
 | a layer without a rule | refused by name |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,12 +23,14 @@ from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
 from common.errors import PrivacyError
-from common.privacy.layer_rules import Units
+from common.privacy.layer_rules import LayerGradient, Units
 from common.privacy.single_pass import layer_gradients
 
 LossPerSample = Callable[[Tensor, Tensor], Tensor]
-ROUNDING = 1e-5
-"""Clipped vectors are shortened by this share more, for what single precision loses."""
+ROUNDING = 1e-4
+"""Clipped vectors are shortened by this share more, for what double precision loses."""
+MOST_CANCELLATION = 2.0**12
+"""A unit whose parts are longer than this many times its sum is clipped by its parts."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class ClippedSum:
     """The sum over units of clipped gradients.
 
     Args:
-        gradients: by parameter name as in `model.named_parameters()`; trainable ones only.
+        gradients: by parameter name as in `model.named_parameters()`; trainable ones only;
+            in double precision, since rounding a sum depends on all units in it.
         norms_U: norm of each unit's gradient before clipping; 0 where it counts as zero.
             Private: it never leaves the site.
     """
@@ -97,7 +100,8 @@ def clipped_sum(
             arguments do not fit each other.
 
     Guarantees: adding or removing all rows of one unit moves the sum by at most max_grad_norm
-    in L2 norm. No state is kept between calls, in the model or elsewhere.
+    in L2 norm, whatever finite weights the model has, up to 2^26 units × positions of a call
+    (docs/privacy.md, Guarantee 1). No state is kept between calls, in the model or elsewhere.
     Source: Bu, Wang, Zha, Karypis, "Differentially Private Optimization on Large Model at
     Small Cost", ICML 2023 (book-keeping).
     """
@@ -117,14 +121,11 @@ def _single_pass(
         return (loss_per_sample(logits_BC, batch.y_BC) * units.share_B).sum()
 
     layers = layer_gradients(model, weighted_loss, units)
-    squares_U = batch.present_BM.new_zeros(batch.num_units, dtype=torch.float64)
-    for layer in layers.values():
-        squares_U += layer.squared_norms_U
-    norms_U = squares_U.sqrt()
-    if not bool(torch.isfinite(norms_U).all()):
-        finite = batch.kept(torch.isfinite(norms_U)[batch.unit_B])
+    norms_U, reaches_U = unit_reaches(layers.values(), units)
+    if not bool(torch.isfinite(reaches_U).all()):
+        finite = batch.kept(torch.isfinite(reaches_U)[batch.unit_B])
         return _single_pass(model, loss_per_sample, finite, max_grad_norm)
-    factors_U = clip_factors(norms_U, max_grad_norm)
+    factors_U = clip_factors(reaches_U, max_grad_norm)
     gradients = {
         f"{prefix}.{name}" if prefix else name: gradient
         for prefix, layer in layers.items()
@@ -162,8 +163,23 @@ def clipped_sum_by_hooks(
         finite = torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0)
         is_used = (norms_U > 0).reshape(-1, *[1] * (tensor.dim() - 1))
         kept = torch.where(is_used, finite, 0.0)
-        gradients[name] = torch.einsum("u...,u->...", kept, factors_U.to(tensor.dtype))
+        gradients[name] = torch.einsum("u...,u->...", kept.double(), factors_U)
     return ClippedSum(_complete(model, gradients), norms_U.to(torch.float32))
+
+
+def unit_reaches(layers: Iterable[LayerGradient], units: Units) -> tuple[Tensor, Tensor]:
+    """Return each unit's norm over all layers, and the length by which it is clipped.
+
+    Guarantees: the length is at least the norm, and at least the mass / MOST_CANCELLATION, so
+    that rounding errors of the sum, which are shares of the mass, stay shares of the length.
+    """
+    squares_U = units.share_B.new_zeros(units.num_units, dtype=torch.float64)
+    masses_U = torch.zeros_like(squares_U)
+    for layer in layers:
+        squares_U = squares_U + layer.squared_norms_U
+        masses_U = masses_U + layer.squared_masses_U
+    norms_U = squares_U.sqrt()
+    return norms_U, torch.maximum(norms_U, masses_U.sqrt() / MOST_CANCELLATION)
 
 
 def clip_factors(norms_U: Tensor, max_grad_norm: float) -> Tensor:
@@ -195,7 +211,9 @@ def _opacus_gradients(
 def _complete(model: nn.Module, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a gradient for every trainable parameter, in the model's order; zeros by default."""
     return {
-        name: gradients[name] if name in gradients else torch.zeros_like(parameter).detach()
+        name: gradients[name]
+        if name in gradients
+        else torch.zeros_like(parameter, dtype=torch.float64).detach()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }

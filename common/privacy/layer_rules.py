@@ -5,6 +5,11 @@ returns both without ever forming all units' weight gradients at once where shap
 A unit's rows are laid one after the other along the time axis, so a unit is to a rule what
 a longer row would be, and one rule serves persons and records.
 
+Inputs and backprops are single precision and may be anything finite: whoever sent the weights
+chose them. So what is summed over a unit and released is summed in double precision, and each
+rule states a unit's *mass*: the norm that its gradient would have if nothing cancelled. Rounding
+errors are shares of the mass, not of the norm (docs/privacy.md, Guarantee 1).
+
 Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outputs.
 """
 
@@ -18,9 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from common.errors import PrivacyError
-
-MOST_VALUES = 1 << 22
-"""Largest number of values of unit gradients that are held at once while norms are taken."""
+from common.privacy.unit_sums import gram_total, lengths, outer_norms, outer_sum, squares, unit_sum
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,16 @@ class LayerGradient:
     """The units' gradients of one layer, in short form.
 
     Args:
-        squared_norms_U: squared L2 norm of each unit's gradient over the layer's parameters.
-        weighted_sum: factors_U -> {parameter name: Σ_u factor_u · gradient_u}.
+        squared_norms_U: squared L2 norm of each unit's gradient over the layer's parameters;
+            where it is computed with cancellation, an upper bound of it.
+        squared_masses_U: squared L2 norm of the sums of absolute values that make up each
+            unit's gradient, or an upper bound of it; not below the squared norm.
+        weighted_sum: factors_U -> {parameter name: Σ_u factor_u · gradient_u}, all in
+            double precision.
     """
 
     squared_norms_U: Tensor
+    squared_masses_U: Tensor
     weighted_sum: Callable[[Tensor], dict[str, Tensor]]
 
 
@@ -102,37 +110,18 @@ def linear(layer: nn.Linear, calls: list[Call], units: Units) -> LayerGradient:
     """
     a_USI = units.laid_out(_positions([call.input for call in calls]))
     b_USO = units.laid_out(_positions([call.backprop for call in calls]))
-    weight, bias = _wants(layer, "weight"), _wants(layer, "bias")
-    squares_U = b_USO.new_zeros(units.num_units, dtype=torch.float64)
-    if weight:
-        squares_U = squares_U + _outer_norms(a_USI, b_USO)
-    if bias:
-        squares_U = squares_U + _squares(b_USO.sum(1))
+    by_unit = {"bias": b_USO.sum(1, dtype=torch.float64)} if _wants(layer, "bias") else {}
+    bias = _materialised(by_unit, units)
+    if not _wants(layer, "weight"):
+        return bias
+    squares_U, masses_U = outer_norms(a_USI, b_USO)
 
     def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        scaled = b_USO * factors_U.to(b_USO.dtype)[:, None, None]
-        found = {}
-        if weight:
-            found["weight"] = scaled.flatten(0, 1).t() @ a_USI.flatten(0, 1)
-        if bias:
-            found["bias"] = scaled.sum((0, 1))
-        return found
+        return {"weight": outer_sum(a_USI, b_USO, factors_U), **bias.weighted_sum(factors_U)}
 
-    return LayerGradient(squares_U, weighted_sum)
-
-
-def _outer_norms(a_USI: Tensor, b_USO: Tensor) -> Tensor:
-    """Return ‖Σ_s b_s a_sᵀ‖² for each unit, by whichever way is shorter."""
-    positions, inputs, outputs = a_USI.shape[1], a_USI.shape[2], b_USO.shape[2]
-    if positions == 1:
-        return _squares(a_USI) * _squares(b_USO)
-    if 2 * positions**2 <= inputs * outputs:
-        a_USI, b_USO = a_USI.double(), b_USO.double()
-        gram = torch.bmm(a_USI, a_USI.mT) * torch.bmm(b_USO, b_USO.mT)
-        return gram.sum((1, 2)).clamp_(min=0)
-    at_once = max(1, MOST_VALUES // (inputs * outputs))
-    pairs = zip(a_USI.split(at_once), b_USO.split(at_once), strict=True)
-    return torch.cat([_squares(torch.bmm(b.mT, a)) for a, b in pairs])
+    return LayerGradient(
+        squares_U + bias.squared_norms_U, masses_U + bias.squared_masses_U, weighted_sum
+    )
 
 
 def conv(layer: nn.Conv1d | nn.Conv2d, calls: list[Call], units: Units) -> LayerGradient:
@@ -217,29 +206,29 @@ def embedding(layer: nn.Embedding, calls: list[Call], units: Units) -> LayerGrad
     b_USO = units.laid_out(b_BSO)
     if layer.padding_idx is not None:
         b_USO = b_USO * (token_US != layer.padding_idx)[..., None]
-    same_USS = token_US[:, :, None] == token_US[:, None, :]
-    wide_USO = b_USO.double()
-    squares_U = (torch.bmm(wide_USO, wide_USO.mT) * same_USS).sum((1, 2)).clamp_(min=0)
+    same_USS = (token_US[:, :, None] == token_US[:, None, :]).double()
+    wide_USO, lengths_US = b_USO.double(), lengths(b_USO)
+    masses_U = torch.einsum("us,usk,uk->u", lengths_US, same_USS, lengths_US)
+    gram = torch.bmm(wide_USO, wide_USO.mT) * same_USS
 
     def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        scaled = b_USO * factors_U.to(b_USO.dtype)[:, None, None]
-        out = torch.zeros_like(layer.weight).detach()
+        scaled = wide_USO * factors_U.double()[:, None, None]
+        out = torch.zeros_like(layer.weight, dtype=torch.float64).detach()
         return {"weight": out.index_add_(0, token_US.flatten(), scaled.flatten(0, 1))}
 
-    return LayerGradient(squares_U, weighted_sum)
+    return LayerGradient(gram_total(gram, width, masses_U), masses_U, weighted_sum)
 
 
 def _materialised(by_unit: dict[str, Tensor], units: Units) -> LayerGradient:
-    """Hold small unit gradients as they are."""
-    squares_U = torch.stack([_squares(tensor) for tensor in by_unit.values()]).sum(0)
+    """Hold small unit gradients as they are: the norm is that of the very numbers released."""
+    squares_U = units.share_B.new_zeros(units.num_units, dtype=torch.float64)
+    for tensor in by_unit.values():
+        squares_U = squares_U + squares(tensor)
 
     def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        return {
-            name: torch.tensordot(factors_U.to(tensor.dtype), tensor, dims=1)
-            for name, tensor in by_unit.items()
-        }
+        return {name: unit_sum(tensor, factors_U) for name, tensor in by_unit.items()}
 
-    return LayerGradient(squares_U.reshape(units.num_units), weighted_sum)
+    return LayerGradient(squares_U, squares_U, weighted_sum)
 
 
 def _positions(tensors: list[Tensor]) -> Tensor:
@@ -250,12 +239,6 @@ def _positions(tensors: list[Tensor]) -> Tensor:
 
 def _added(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, tensors)
-
-
-def _squares(tensor_U: Tensor) -> Tensor:
-    """Return each unit's sum of squares; sums of sums are kept in double precision."""
-    norms: Tensor = torch.linalg.vector_norm(tensor_U.flatten(1), dim=1)
-    return norms.double().square()
 
 
 def _wants(layer: nn.Module, name: str) -> bool:

@@ -142,13 +142,12 @@ def add_noise(
 
 
 def _noised(stream: CryptoStream, tensor: torch.Tensor, sigma: float, grid: float) -> torch.Tensor:
-    values = tensor.detach().to("cpu", torch.float32).contiguous().numpy().reshape(-1)
-    if not np.isfinite(values.sum(dtype=np.float64)):
+    values = tensor.detach().to("cpu", torch.float64).contiguous().numpy().reshape(-1)
+    if not np.isfinite(values.sum()):
         raise PrivacyError("noise: the clipped sum holds values that are not finite")
     out = np.empty(len(values), dtype=np.float32)
     for start in range(0, len(values), 2 * _PAIRS):
-        piece = values[start : start + 2 * _PAIRS].astype(np.float64)
-        piece *= 1 / grid
+        piece = values[start : start + 2 * _PAIRS] * (1 / grid)
         np.rint(piece, out=piece)
         piece += np.rint(stream.gaussian(len(piece), sigma / grid))
         np.multiply(piece, grid, out=out[start : start + len(piece)], casting="same_kind")

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from common.errors import PrivacyError
 from common.privacy import opacus_accountant
-from common.privacy.clipping import clip_factors
+from common.privacy.clipping import clip_factors, unit_reaches
 from common.privacy.layer_rules import Units
 from common.privacy.mechanism import KEY_BYTES, CryptoStream, add_noise
 from common.privacy.single_pass import Capture, captured, gradients_of, trainable_layers
@@ -81,14 +81,14 @@ class SinglePassModule(AbstractGradSampleModule):  # type: ignore[misc]
         rows = len(loss_B)
         units = Units.of(torch.arange(rows, device=loss_B.device), rows)
         layers = gradients_of(loss_B.sum(), captures, units)
-        norms_B = torch.stack([layer.squared_norms_U for layer in layers.values()]).sum(0).sqrt()
-        if not bool(torch.isfinite(norms_B).all()):
+        _, reaches_B = unit_reaches(layers.values(), units)
+        if not bool(torch.isfinite(reaches_B).all()):
             raise PrivacyError(
                 "single-pass clipping: a record's gradient is not finite; leave that record out"
             )
-        factors_B = clip_factors(norms_B, self.max_grad_norm)
+        factors_B = clip_factors(reaches_B, self.max_grad_norm)
         return {
-            f"{prefix}.{name}" if prefix else name: gradient
+            f"{prefix}.{name}" if prefix else name: gradient.float()
             for prefix, layer in layers.items()
             for name, gradient in layer.weighted_sum(factors_B).items()
         }
