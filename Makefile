@@ -34,7 +34,7 @@ check: $(READY)
 	@$(VENV)/bin/mypy
 
 clean:
-	@rm -rf $(VENV) demo runs
+	@rm -rf $(VENV) demo
 
 $(READY): pyproject.toml constraints.txt
 	@found=""; \

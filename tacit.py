@@ -36,6 +36,9 @@ def main() -> None:
         if code == ExitCode.INTERRUPTED:  # Typer's answer to Ctrl-C
             _end("Stopped.", ExitCode.INTERRUPTED)
         sys.exit(code or ExitCode.OK)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.BAD_INPUT)
     except click.ClickException as error:
         _end(f"{error.format_message()} (tacit --help lists the commands.)", ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):

@@ -148,7 +148,7 @@ class Study:
         normalise: "none" (public constants), "person" (within each person's own clips; uses the
             unlabelled clips of test persons as well) or "federated" (mean and variance of the
             training clips through the secure sum; only where privacy.mode is none).
-        seed: of initial weights, batches without privacy, and folds.
+        seed: of initial weights and, where a simulation runs without privacy, of batches.
         device: "auto", "cpu" or "cuda:i": where a site trains.
     """
 

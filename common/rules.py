@@ -67,7 +67,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
     ("secure_aggregation.weight_cap", *_between(1, 1 << 20)),
     ("secure_aggregation.stage_timeout_s", *_between(1, 86_400)),
-    ("split.folds", *_between(0, 1000)),
+    ("split.folds", lambda value: value == 0 or 2 <= value <= 1000, "0, or 2 to 1000"),
     ("split.fold", *_between(0, 999)),
     ("split.evaluate_on", *_one_of("validation", "test")),
 )
@@ -78,6 +78,9 @@ POLICY_RULES: tuple[Rule, ...] = (
     ("declared_persons", *_between(1, 1e9)),
     ("unit", *_one_of("person", "record")),
     ("folds", *_between(0, 1000)),
+    ("declared_records", *_between(0, 1e12)),
+    ("max_rounds", *_between(1, 100_000)),
+    ("fold_offset", *_between(0, 1e9)),
     ("min_sites", *_between(3, 10_000)),
     ("min_persons", *_between(1, 1e9)),
 )

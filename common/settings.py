@@ -15,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.config import SitePolicy, Study
+from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError
 from common.rules import POLICY_RULES, STUDY_RULES, Rule
 
@@ -37,6 +37,8 @@ def find_study(name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
     if path.is_file():
         return path
+    if name.endswith((".yaml", ".yml")):
+        raise ConfigError(f"{path}: no such file; expected a study's YAML file.")
     near = difflib.get_close_matches(name, study_names(), n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ConfigError(
@@ -56,6 +58,11 @@ def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)
         raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
+    if study.privacy.mode != "none" and study.normalise == "federated":
+        raise ConfigError(
+            f"{path}: normalise=federated releases exact statistics, so it cannot stand with "
+            f"privacy.mode={study.privacy.mode}; expected normalise=none or normalise=person."
+        )
     return study
 
 
@@ -96,6 +103,9 @@ def to_yaml(config: object) -> str:
 def differences_yaml(study: Study) -> str:
     """What differs from the defaults, as YAML that `load_study` reads back to an equal study."""
     given = _plain(study)
+    plain = dataclasses.asdict(Modality())
+    for name, settings in given["modalities"].items():
+        given["modalities"][name] = _difference(settings, plain)
     return str(yaml.safe_dump(_difference(given, _plain(Study())), sort_keys=False))
 
 

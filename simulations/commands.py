@@ -16,7 +16,7 @@ from simulations.corpus import write_corpus
 from simulations.crossval import Repeat, repeat_study, spread, variants
 from simulations.demo import demonstrate
 from simulations.report import summary_screen, write_report
-from simulations.result import read_result, with_ceiling
+from simulations.result import is_evaluated, read_result, with_ceiling
 from simulations.sites import find_manifests, prepare_federation
 from simulations.studies import ENGINES, simulate
 
@@ -50,6 +50,9 @@ def simulate_command(
         run = simulate(
             chosen, where, _out(chosen, out), engine, reproducible=reproducible, watch=watch
         )
+    if not is_evaluated(run):
+        console.print(f"Nobody was kept for evaluation; the model is {run.model}.")
+        return
     result = read_result(run, engine, ceiling=with_ceiling(where))
     console.print(summary_screen(result, write_report(result, run.root)))
 
@@ -60,11 +63,17 @@ def crossval_command(
     settings: Overrides = None,
     data: Data = None,
     out: Out = None,
-    folds: Annotated[int, typer.Option(help="Folds by person; 0 takes the study's own.")] = 0,
-    seeds: Annotated[int, typer.Option(help="Seeds, where the manifest holds the split.")] = 5,
+    folds: Annotated[
+        int, typer.Option(help="Folds by person; 0 takes the study's own.", min=0)
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Seeds, where the manifest holds the split.", min=1)
+    ] = 5,
 ) -> None:
     """Run a study over folds of persons (or seeds) and say mean and spread."""
     chosen = load_study(study, settings or ())
+    if folds == 1:
+        raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
     runs = variants(chosen, folds or chosen.split.folds, seeds)
     where, target = data or Path("data") / chosen.name, _out(chosen, out)
     found = []
@@ -97,7 +106,8 @@ def federation_command(
 ) -> None:
     """Prepare throw-away sites, for `flwr run` typed by hand."""
     chosen = load_study(study, settings or ())
-    made = prepare_federation(chosen, data or Path("data") / chosen.name, out)
+    seed = chosen.seed if chosen.privacy.mode == "none" else None
+    made = prepare_federation(chosen, data or Path("data") / chosen.name, out, seed)
     console.print(f"{len(made.sites)} sites in {out.absolute()}: {', '.join(made.sites)}")
 
 

@@ -80,6 +80,11 @@ def with_ceiling(corpus: Path) -> Ceiling | None:
     return Ceiling(float(known["ceiling_uar"]), "an observer who reads the cues that were drawn")
 
 
+def is_evaluated(run: RunFolder) -> bool:
+    """Whether some round of a run was evaluated."""
+    return any(line.get("metrics") for line in run.progress())
+
+
 def read_rounds(run: RunFolder) -> tuple[RoundPoint, ...]:
     """Every evaluated round of a run.
 
@@ -128,7 +133,7 @@ def _account(
         modalities=site.policy.modalities,
         rounds=len(training),
         unit=unit,
-        epsilon_by_round=curve if private else (),
+        epsilon_by_round=curve if private and verified else (),
         epsilon_spent=spent if private else None,
         epsilon_limit=site.policy.max_epsilon if private else None,
         delta=delta if private else None,
@@ -148,8 +153,11 @@ def _epsilon(events: tuple[Event, ...], unit: Unit, delta: float) -> float:
 def _exact(run: RunFolder) -> tuple[str, ...]:
     """What left the sites without noise, by the word of the first site's ledger."""
     site = open_site(run.federation / "sites" / site_names(run)[0])
-    with Ledger.open(site.ledger, site=site.name) as ledger:
-        exact = [e for e in ledger.events() if isinstance(e, ExactThroughSecureSum)]
+    try:
+        with Ledger.open(site.ledger, site=site.name) as ledger:
+            exact = [e for e in ledger.events() if isinstance(e, ExactThroughSecureSum)]
+    except LedgerError:
+        return (f"unknown: the ledger of {site.name} cannot be read",)
     return tuple(
         f"{event.what}: exact, only as a sum over all sites, not differentially private"
         for event in exact

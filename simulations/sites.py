@@ -49,21 +49,28 @@ def prepare_federation(
     fewest = study.secure_aggregation.min_sites
     if len(manifests) < fewest:
         raise ConfigError(f"{data} has {len(manifests)} sites; the study needs {fewest} or more.")
+    policies = _policies(study, manifests)
     identities = {name: new_identity(name) for name in manifests}
-    root.mkdir(parents=True, exist_ok=True)
-    offset = 0
-    for name, manifest in manifests.items():
+    keys = {name: identity.public_key for name, identity in identities.items()}
+    for name, policy in policies.items():
         folder = root / "sites" / name
         folder.mkdir(parents=True, mode=0o700)
         write_identity(folder / "identity.key", identities[name])
-        write_roster(folder / ROSTER, {n: i.public_key for n, i in identities.items()})
-        crowd = count_crowd(study, manifest, offset)
-        policy = _policy(study, name, manifest, crowd)
-        policy = replace(policy, fold_offset=offset, reproducible_seed=reproducible_seed)
-        (folder / "policy.yaml").write_text(to_yaml(policy))
-        offset += crowd.persons
-    write_roster(root / ROSTER, {n: i.public_key for n, i in identities.items()})
+        write_roster(folder / ROSTER, keys)
+        seeded = replace(policy, reproducible_seed=reproducible_seed)
+        (folder / "policy.yaml").write_text(to_yaml(seeded))
+    write_roster(root / ROSTER, keys)
     return Federation(root, tuple(manifests))
+
+
+def _policies(study: Study, manifests: dict[str, Path]) -> dict[str, SitePolicy]:
+    """A policy for each site; every manifest is read and checked before anything is written."""
+    policies, offset = {}, 0
+    for name, manifest in manifests.items():
+        crowd = count_crowd(study, manifest, offset)
+        policies[name] = replace(_policy(study, name, manifest, crowd), fold_offset=offset)
+        offset += crowd.persons
+    return policies
 
 
 def find_manifests(data: Path) -> dict[str, Path]:

@@ -164,6 +164,8 @@ def test_a_study_that_does_not_exist_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=f"Did you mean {near}"):
         load_study(near + "x")
     with pytest.raises(ConfigError, match="Known studies"):
+        load_study("nothing-like-it")
+    with pytest.raises(ConfigError, match=r"no/such\.yaml: no such file"):
         load_study("no/such.yaml")
 
 

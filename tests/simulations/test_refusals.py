@@ -8,6 +8,7 @@ import simulations.studies
 from client.app import app as client_app
 from common.errors import (
     BudgetSpent,
+    ConfigError,
     ExitCode,
     LedgerError,
     PolicyRefused,
@@ -100,7 +101,7 @@ def test_a_study_without_privacy_is_refused_where_the_site_does_not_allow_it(wit
 
 
 def test_exact_statistics_are_refused_under_privacy(run_tiny):
-    with pytest.raises(PolicyRefused):
+    with pytest.raises(ConfigError, match="expected normalise=none or normalise=person"):
         run_tiny(*LOCAL, "normalise=federated")
 
 
