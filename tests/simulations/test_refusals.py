@@ -158,6 +158,29 @@ def test_settings_that_reach_the_sites_alone_are_refused(lay_table, whose_data_w
     assert whose_data_was_read == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"privacy.mode": "none"}, {"privacy.noise-multiplier": "90.0"}, {"split.fold": "1"}],
+    ids=["privacy off", "other noise", "other fold"],
+)
+@pytest.mark.parametrize("stage", ["query.share", "train.mask", "query.confirm", "query.unmask"])
+def test_a_round_cannot_go_on_under_another_study(lay_table, whose_data_was_read, stage, change):
+    """The gate let one study pass at ADVERTISE; from some stage on the configuration is another."""
+    table = lay_table(*LOCAL, "split.folds=4")
+    changed = []
+
+    def app(message, context):
+        if message.metadata.message_type == stage or changed:
+            changed.append(stage)
+            context.run_config = {**context.run_config, **change}
+        return client_app(message, context)
+
+    with pytest.raises((TooFewSites, PolicyRefused)):
+        table.sums(table.grid(app))[0].over("train", 1, to_arrays(build(table.study)))
+    if stage in ("query.share", "train.mask"):
+        assert whose_data_was_read == []
+
+
 def test_another_model_than_was_announced_is_refused(lay_table):
     """The request carries a model whose hash is not the one that was agreed on."""
     table = lay_table()
