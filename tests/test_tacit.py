@@ -167,6 +167,11 @@ def test_a_run_from_the_command_line_ends_on_one_screen_and_a_report(
     assert list((tmp_path / "run").glob("*.html"))
 
 
+def heed_ctrl_c() -> None:
+    """A shell's background job ignores Ctrl-C and hands that on; a person's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_at_once_with_130(tmp_path, tiny_data, tiny_yaml):
     arguments = ["simulate", str(tiny_yaml), "training.num_server_rounds=5000"]
@@ -177,6 +182,7 @@ def test_ctrl_c_ends_a_run_at_once_with_130(tmp_path, tiny_data, tiny_yaml):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it only sets a signal, just before exec
     )
     progress = tmp_path / "run" / "progress.jsonl"
     while process.poll() is None and not progress.exists():
