@@ -40,7 +40,8 @@ def variants(study: Study, folds: int, seeds: int) -> dict[str, Study]:
     if folds:
         splits = {f"fold {k}": replace(study.split, folds=folds, fold=k) for k in range(folds)}
         return {name: replace(study, split=split) for name, split in splits.items()}
-    return {f"seed {k}": replace(study, seed=study.seed + k) for k in range(seeds)}
+    numbers = range(study.seed, study.seed + seeds)
+    return {f"seed {number}": replace(study, seed=number) for number in numbers}
 
 
 def repeat_study(study: Study, data: Path, out: Path, name: str, watch: Watch) -> Repeat:
