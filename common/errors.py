@@ -58,7 +58,16 @@ class BudgetSpent(PrivacyError):
 
 
 class LedgerError(PrivacyError):
-    """The ledger is damaged, was put back to an older state, or cannot be written."""
+    """The ledger is damaged, was put back to an older state, or cannot be written.
+
+    Args:
+        text: what is wrong, and what to do.
+        entry: number of the first bad entry, where one can be named.
+    """
+
+    def __init__(self, text: str = "", entry: int | None = None) -> None:
+        super().__init__(text)
+        self.entry = entry
 
 
 class ProtocolError(TacitError):
@@ -85,3 +94,9 @@ class TooFewSites(ProtocolError):
 
 class OutOfOrder(ProtocolError):
     """A message came twice, too late, or for another round: refuse it."""
+
+
+class Replayed(OutOfOrder):
+    """A round that was begun, or charged, before is asked for again: refuse it, and stop."""
+
+    exit_code = ExitCode.PRIVACY

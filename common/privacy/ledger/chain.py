@@ -77,15 +77,19 @@ def checked_entry(head: Head, row: tuple[Any, ...]) -> Entry:
     """
     seq, kind, text, prev, digest = row
     if seq != head.seq + 1:
-        raise LedgerError(f"ledger: entry {head.seq + 1} is missing; found entry {seq} instead")
+        raise LedgerError(
+            f"ledger: entry {head.seq + 1} is missing; found entry {seq} instead", head.seq + 1
+        )
     if prev.hex() != head.digest:
-        raise LedgerError(f"ledger: entry {seq} does not extend entry {head.seq}")
+        raise LedgerError(f"ledger: entry {seq} does not extend entry {head.seq}", seq)
     if entry_hash(seq, kind, text, prev) != digest:
-        raise LedgerError(f"ledger: entry {seq} was altered: its hash does not fit its content")
+        raise LedgerError(
+            f"ledger: entry {seq} was altered: its hash does not fit its content", seq
+        )
     try:
         body = json.loads(text)
     except ValueError:
-        raise LedgerError(f"ledger: entry {seq} is not JSON") from None
+        raise LedgerError(f"ledger: entry {seq} is not JSON", seq) from None
     if not isinstance(body, dict):
-        raise LedgerError(f"ledger: entry {seq} is not an object")
+        raise LedgerError(f"ledger: entry {seq} is not an object", seq)
     return Entry(seq, kind, body, prev, digest)

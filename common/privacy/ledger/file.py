@@ -16,8 +16,60 @@ BUSY_S = 60.0
 _BUSY_PAUSE_S = 0.02
 
 
-class LedgerFile:
-    """An open file; every failure comes out as a LedgerError that says what to do.
+class LedgerRows:
+    """An open file's checked rows, for whoever reads and whoever writes.
+
+    Args:
+        path: the file.
+        connection: to it; closed by `close`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the file."""
+        with explained(self.path):
+            self._connection.close()
+
+    def rows_after(self, head: Head) -> Iterator[Entry]:
+        """Yield the entries after `head`, each checked against the one before."""
+        query = "SELECT seq, kind, body, prev, hash FROM entry WHERE seq > ? ORDER BY seq"
+        with explained(self.path):
+            for row in self._connection.execute(query, (head.seq,)):
+                entry = checked_entry(head, row)
+                head = entry.head
+                yield entry
+
+    def hash_of(self, seq: int) -> str:
+        """Return the hash of an entry; empty where there is none."""
+        query = "SELECT hash FROM entry WHERE seq = ?"
+        with explained(self.path):
+            row = self._connection.execute(query, (seq,)).fetchone()
+        return row[0].hex() if row else ""
+
+    def check_schema(self) -> None:
+        """Refuse a file in which a table or a trigger is missing, altered or added.
+
+        Raises:
+            LedgerError: naming what differs.
+        """
+        expected = {_name(text): text for script in MIGRATIONS for text in script}
+        with explained(self.path):
+            rows = self._connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
+        found = dict(rows)
+        for name in sorted(expected.keys() | found.keys()):
+            if found.get(name) != expected.get(name):
+                state = "missing" if name not in found else "altered or not ours"
+                raise LedgerError(
+                    f"{self.path}: {name!r} in the ledger's schema is {state}; somebody changed "
+                    "the file; restore the newest copy and verify it against a kept head"
+                )
+
+
+class LedgerFile(LedgerRows):
+    """An open file that can be written; every failure is a LedgerError that says what to do.
 
     Args:
         path: the file; created with mode 0600 where there is none.
@@ -28,30 +80,24 @@ class LedgerFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._process = os.getpid()
         _prepare(path)
-        with _explained(path):
-            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        with explained(path):
+            super().__init__(path, sqlite3.connect(path, timeout=BUSY_S, isolation_level=None))
         try:
-            with _explained(path):
+            with explained(path):
                 self._set_up()
                 self.check_schema()
         except BaseException:
             self._connection.close()
             raise
 
-    def close(self) -> None:
-        """Close the file."""
-        with _explained(self.path):
-            self._connection.close()
-
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Hold the write lock; what was inserted is durable when the block ends well."""
         if os.getpid() != self._process:
             raise LedgerError(f"{self.path}: an open ledger cannot cross a fork; open it again")
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -64,42 +110,8 @@ class LedgerFile:
     def insert(self, entry: Entry) -> None:
         """Append an entry; the file's own trigger refuses one that does not extend the head."""
         row = (entry.seq, entry.kind, canonical(entry.body), entry.prev, entry.digest)
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", row)
-
-    def rows_after(self, head: Head) -> Iterator[Entry]:
-        """Yield the entries after `head`, each checked against the one before."""
-        query = "SELECT seq, kind, body, prev, hash FROM entry WHERE seq > ? ORDER BY seq"
-        with _explained(self.path):
-            for row in self._connection.execute(query, (head.seq,)):
-                entry = checked_entry(head, row)
-                head = entry.head
-                yield entry
-
-    def hash_of(self, seq: int) -> str:
-        """Return the hash of an entry; empty where there is none."""
-        query = "SELECT hash FROM entry WHERE seq = ?"
-        with _explained(self.path):
-            row = self._connection.execute(query, (seq,)).fetchone()
-        return row[0].hex() if row else ""
-
-    def check_schema(self) -> None:
-        """Refuse a file in which a table or a trigger is missing, altered or added.
-
-        Raises:
-            LedgerError: naming what differs.
-        """
-        expected = {_name(text): text for script in MIGRATIONS for text in script}
-        with _explained(self.path):
-            rows = self._connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
-        found = dict(rows)
-        for name in sorted(expected.keys() | found.keys()):
-            if found.get(name) != expected.get(name):
-                state = "missing" if name not in found else "altered or not ours"
-                raise LedgerError(
-                    f"{self.path}: {name!r} in the ledger's schema is {state}; somebody changed "
-                    "the file; restore the newest copy and verify it against a kept head"
-                )
 
     def _set_up(self) -> None:
         execute = self._connection.execute
@@ -150,11 +162,17 @@ def _prepare(path: Path) -> None:
     if not mode & stat.S_IWUSR:
         raise LedgerError(f"{path}: the ledger is read-only (mode {mode:04o}); chmod 600 it")
     if mode & 0o077:
-        raise LedgerError(f"{path}: others may read the ledger (mode {mode:04o}); chmod 600 it")
+        raise open_to_others(path, mode)
+
+
+def open_to_others(path: Path, mode: int) -> LedgerError:
+    """Return the error for a ledger that others may read."""
+    return LedgerError(f"{path}: others may read the ledger (mode {mode:04o}); chmod 600 it")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Say what went wrong with the file, and what to do, in a LedgerError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -115,13 +115,13 @@ class Replay:
         }.get(entry.kind)
         if step is None or (entry.seq == 1) != (entry.kind == "genesis"):
             raise LedgerError(
-                f"ledger: entry {entry.seq} of kind {entry.kind!r} cannot stand there"
+                f"ledger: entry {entry.seq} of kind {entry.kind!r} cannot stand there", entry.seq
             )
         try:
             step(entry)
         except (PrivacyError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise LedgerError(
-                f"ledger: entry {entry.seq} ({entry.kind}) is wrong: {error}"
+                f"ledger: entry {entry.seq} ({entry.kind}) is wrong: {error}", entry.seq
             ) from None
         self.head = entry.head
 
