@@ -15,7 +15,7 @@ Choquette-Choo et al. 2024 (mixtures), all through dp_accounting; Mironov et al.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import starmap
@@ -140,12 +140,18 @@ def rdp_epsilon_of(cost: Cost, delta: float) -> float:
 
 def delta_of(cost: Cost, epsilon: float) -> float:
     """Return δ at `epsilon` of a merged history: a point of its trade-off curve."""
-    if cost.is_unbounded:
-        return 1.0
-    if not cost.steps:
-        return 0.0
-    exact = float(_composed(cost.steps).get_delta_for_epsilon(epsilon))
-    return min(1.0, exact + (1 + math.exp(min(epsilon, 700.0))) * cost.slack)
+    return deltas_of(cost, [epsilon])[0]
+
+
+def deltas_of(cost: Cost, epsilons: Sequence[float]) -> tuple[float, ...]:
+    """Return δ at each ε of a merged history; 1 where nothing bounds it or ε is beyond telling."""
+    if not cost.steps and not cost.is_unbounded:
+        return (0.0,) * len(epsilons)
+    if cost.is_unbounded or _is_too_large(cost, rdp_epsilon_of(cost, 1e-5)):
+        return (1.0,) * len(epsilons)
+    exact = _composed(cost.steps).get_delta_for_epsilon(list(epsilons))
+    slack = [(1 + math.exp(min(epsilon, 700.0))) * cost.slack for epsilon in epsilons]
+    return tuple(min(1.0, float(d) + more) for d, more in zip(exact, slack, strict=True))
 
 
 def _rate(event: Event, unit: Unit, records_per_person: int | None) -> Rate:

@@ -1,7 +1,7 @@
 """What a study would cost, before any data is touched."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -9,7 +9,12 @@ from scipy.stats import norm
 from common.errors import ConfigError
 from common.privacy import accountant
 from common.privacy.accountant import Cost
-from common.privacy.events import PoissonSampledGaussian
+from common.privacy.events import (
+    Event,
+    ExactThroughSecureSum,
+    PoissonSampledGaussian,
+    Unit,
+)
 
 SIGMA_DECIMALS = 4
 """A calibrated noise multiplier is rounded up to this many decimals: it is public and signed."""
@@ -81,8 +86,42 @@ def affordable_steps(
     _check(target_epsilon, target_delta, sampling_rate, 1)
 
     def is_within(steps: int) -> bool:
-        return epsilon(noise_multiplier, target_delta, sampling_rate, steps) <= target_epsilon
+        return fits(_cost(noise_multiplier, sampling_rate, steps), target_epsilon, target_delta)
 
+    return _largest(is_within)
+
+
+def affordable_rounds(
+    history: Sequence[Event],
+    one_round: Event,
+    cap: float,
+    delta: float,
+    unit: Unit,
+    records_per_person: int | None = None,
+) -> int | None:
+    """Return how many more rounds like `one_round` a cap allows after a history.
+
+    Returns: None where no number of them would meet the cap: there is none, or they cost nothing.
+    """
+    if math.isinf(cap) or isinstance(one_round, ExactThroughSecureSum) or not one_round.steps:
+        return None
+
+    def is_within(rounds: int) -> bool:
+        more = one_round.with_steps(rounds * one_round.steps)
+        return fits(accountant.merge([*history, more], unit, records_per_person), cap, delta)
+
+    return _largest(is_within)
+
+
+def fits(cost: Cost, cap: float, delta: float) -> bool:
+    """Tell whether ε of a history is within a cap; Rényi DP first, since it is fast and above."""
+    return (
+        accountant.rdp_epsilon_of(cost, delta) <= cap or accountant.epsilon_of(cost, delta) <= cap
+    )
+
+
+def _largest(is_within: Callable[[int], bool]) -> int:
+    """Return the largest number that is within, up to MOST_STEPS; 0 where 1 is not."""
     if not is_within(1):
         return 0
     low, high = 1, 2
