@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError
 from common.rules import POLICY_RULES, STUDY_RULES, Rule
+from common.sections import UNDER_PRIVACY, Section, sections
 
 STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
 T = TypeVar("T")
@@ -132,15 +133,50 @@ def config_hash(config: Study) -> bytes:
 
 def _load(kind: type[T], path: Path, overrides: tuple[str, ...], rules: tuple[Rule, ...]) -> T:
     text = _text(path)
-    where = _lines(text, path)
-    config = OmegaConf.structured(kind)
-    config = _merge(config, _mapping(text, path), lambda key: _at(path, where, key))
-    for pair in overrides:
-        config = _merge(config, _pair(pair), partial(_in_pair, pair))
-    value = typing.cast("T", OmegaConf.to_object(config))
+    lines = _lines(text, path)
+    where = partial(_at, path, lines)
+    content = _mapping(text, path)
+    under_privacy = content.pop(UNDER_PRIVACY, {}) if kind is Study else {}
+    config = _merge(OmegaConf.structured(kind), content, where)
+    chosen = _sections(under_privacy, _with_pairs(config, overrides), where)
+    for section in chosen:
+        at = partial(_in_section, section, where)
+        config = _merge(config, OmegaConf.create(dict(section.settings)), at)
+    value = typing.cast("T", OmegaConf.to_object(_with_pairs(config, overrides)))
     given = {pair.partition("=")[0]: _in_pair(pair, "") for pair in overrides}
-    _check(value, rules, lambda key: given.get(key) or _at(path, where, key))
+
+    def place(key: str) -> str:
+        keys = [f"{section.key}.{key}" for section in reversed(chosen)]
+        return given.get(key) or where(next((k for k in keys if k in lines), key))
+
+    _check(value, rules, place)
     return value
+
+
+def _with_pairs(config: Any, pairs: tuple[str, ...]) -> Any:
+    for pair in pairs:
+        config = _merge(config, _pair(pair), partial(_in_pair, pair))
+    return config
+
+
+def _sections(under_privacy: Any, asked: Any, where: Callable[[str], str]) -> tuple[Section, ...]:
+    """The sections for the mode and the ε that are asked for; they cannot change either."""
+    if not under_privacy:
+        return ()
+    mode, epsilon = asked.privacy.mode, asked.privacy.target_epsilon
+    is_plain = not OmegaConf.is_config(under_privacy)
+    found = under_privacy if is_plain else OmegaConf.to_container(under_privacy)
+    chosen = sections(found, mode, epsilon, where)
+    for section in chosen:
+        privacy = section.settings.get("privacy") or {}
+        for name in {"mode", "target_epsilon"} & set(privacy):
+            key = f"{section.key}.privacy.{name}"
+            raise ConfigError(f"{where(key)}: {key}: a section cannot set what it depends on.")
+    return chosen
+
+
+def _in_section(section: Section, where: Callable[[str], str], key: str) -> str:
+    return where(f"{section.key}.{key}")
 
 
 def _text(path: Path) -> str:
