@@ -8,6 +8,7 @@ file that does, and it is used for measuring only.
 import copy
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import process_time
 from typing import Any
@@ -33,6 +34,8 @@ from common.errors import EnvironmentFault
 
 CLIPPING_RANGE = 8.0
 MAX_WEIGHT = 1000.0
+SHARE, MASK = 1, 2
+"""Stages of a client: dealing shares and keys; quantising, masking and serialising."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class _Client(NumPyClient):
         return [self.update], self.weight, {}
 
 
+class _Enough(Exception):
+    """What was to be measured has been."""
+
+
 class _Local(Grid):
     """Carries messages to client apps in this process, and takes the time that they need."""
 
@@ -74,6 +81,7 @@ class _Local(Grid):
             for i, node in enumerate(nodes)
         }
         self.stage = 0
+        self.until = (-1, 0)
         self.least_s = [float("inf")] * 4
         self.upload_bytes = 0
         self.clients_s = 0.0
@@ -118,6 +126,8 @@ class _Local(Grid):
             before = process_time()
             replies.append(self.app(fresh, self.contexts[node]))
             self.least_s[self.stage] = min(self.least_s[self.stage], process_time() - before)
+            if self.until == (self.stage, len(replies)):
+                raise _Enough
         if self.stage == 2:
             self.upload_bytes = _size(replies[0])
         self.stage += 1
@@ -155,6 +165,34 @@ def secagg_plus(sites: int, parameters: int, lost: int = 0, seed: int = 0) -> Co
     Raises:
         EnvironmentFault: Flower's workflow did not finish.
     """
+    grid = _grid(sites, parameters, lost, seed)
+    started = process_time()
+    _play(grid, parameters)
+    server_s = process_time() - started - grid.clients_s
+    return Cost(grid.least_s[SHARE], grid.least_s[MASK], server_s, grid.upload_bytes)
+
+
+def client_s(sites: int, parameters: int, stage: int, clients: int) -> float:
+    """Return the CPU seconds of a client in one stage; the round is broken off there.
+
+    Args:
+        sites: clients; each shares with all others.
+        parameters: float32 values of an update.
+        stage: SHARE or MASK.
+        clients: that play this stage; the least of theirs is returned.
+
+    Raises:
+        EnvironmentFault: Flower's workflow did not come so far.
+    """
+    grid = _grid(sites, parameters)
+    grid.until = (stage, clients)
+    with suppress(_Enough):
+        _play(grid, parameters)
+    return grid.least_s[stage]
+
+
+def _grid(sites: int, parameters: int, lost: int = 0, seed: int = 0) -> _Local:
+    """Return clients with an update each, and what carries messages to them."""
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     rng = np.random.default_rng(seed)
     nodes = [int(x) for x in rng.integers(1, 1 << 62, sites)]
@@ -162,11 +200,7 @@ def secagg_plus(sites: int, parameters: int, lost: int = 0, seed: int = 0) -> Co
     app = ClientApp(
         client_fn=lambda context: _Client(update, 100).to_client(), mods=[secaggplus_mod]
     )
-    grid = _Local(app, nodes, frozenset(nodes[:lost]))
-    started = process_time()
-    _play(grid, parameters)
-    server_s = process_time() - started - grid.clients_s
-    return Cost(grid.least_s[1], grid.least_s[2], server_s, grid.upload_bytes)
+    return _Local(app, nodes, frozenset(nodes[:lost]))
 
 
 def _play(grid: _Local, parameters: int) -> None:

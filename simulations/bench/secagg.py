@@ -4,21 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time
-from typing import TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import coordinator as co
-from common.secagg import masks, ring
-from common.secagg.channel import Identity
-from common.secagg.layout import layout_of
-from common.secagg.roster import Context, Member, MemoryLocks, Policy, Roster
-from common.secagg.round import Sites
-from common.secagg.site import check_mask
-from simulations.bench.flower_secagg import CLIPPING_RANGE, Cost, fedavg_s, secagg_plus
-
-T = TypeVar("T")
+from common.secagg import masks
+from simulations.bench.flower_secagg import MASK, SHARE, Cost, client_s, fedavg_s, secagg_plus
+from simulations.bench.tacit_secagg import Round, secure_sum
 
 
 @dataclass(frozen=True)
@@ -61,11 +53,11 @@ def measure(
         repetitions: rounds of either side, alternating; more than 20 sites are played once.
         share_sites: cohort whose SHARE stage is measured, on a tiny update.
     """
-    rows = [_masks_row(parameters)]
+    rows = [masks_row(parameters)]
     for n in sites:
         rounds = repetitions if n <= 20 else 1
-        rows += _round_rows(n, parameters, rounds)
-    rows += _share_rows(share_sites)
+        rows += round_rows(n, parameters, rounds)
+    rows += share_rows(share_sites)
     return rows
 
 
@@ -88,7 +80,7 @@ def _alternating(n: int, parameters: int, lost: int, repetitions: int) -> tuple[
     return _least([pair[0] for pair in pairs]), _least([pair[1] for pair in pairs])
 
 
-def _round_rows(n: int, parameters: int, repetitions: int) -> list[Row]:
+def round_rows(n: int, parameters: int, repetitions: int) -> list[Row]:
     """Return the figures of whole rounds of n sites."""
     client_asked, server_asked = (12.0, 30.0) if n <= 20 else (14.0, 100.0)
     flower, tacit = _alternating(n, parameters, 0, repetitions)
@@ -125,17 +117,24 @@ def _round_rows(n: int, parameters: int, repetitions: int) -> list[Row]:
     ]
 
 
-def _share_rows(n: int) -> list[Row]:
+def share_rows(n: int, clients: int = 5) -> list[Row]:
     """Return the cost of the SHARE stage at a client, both suites."""
-    flower = secagg_plus(n, 100).client_share_s
+    flower = client_s(n, 100, SHARE, clients)
     rows = []
     for suite in ("x25519", "mlkem768_x25519"):
-        tacit = secure_sum(n, 100, suite=suite).client_share_s
+        tacit = Round(n, 100, 0, suite).client_share_s(clients)
         rows.append(_faster(f"share stage, {suite}", (n, 100), (flower, tacit), 50.0))
     return rows
 
 
-def _masks_row(parameters: int) -> Row:
+def large_row(n: int, parameters: int, clients: int = 3) -> Row:
+    """Return the cost of masking a large update: a few clients play it, and no server."""
+    flower = client_s(n, parameters, MASK, clients)
+    tacit = Round(n, parameters, 0, "x25519").client_mask_s(clients)
+    return _faster("client: quantise, mask, serialise", (n, parameters), (flower, tacit), 18.0)
+
+
+def masks_row(parameters: int) -> Row:
     """Return the cost of masks applied against the raw AES-256-CTR of the same library."""
     words_W = np.zeros(parameters // 3, np.uint64)
     keys, zeros = [os.urandom(32) for _ in range(20)], bytes(words_W.nbytes)
@@ -163,92 +162,3 @@ def _timed(run: Callable[[], object]) -> float:
     started = process_time()
     run()
     return process_time() - started
-
-
-@dataclass
-class _Clock:
-    """CPU seconds spent in calls that went through it."""
-
-    spent_s: float = 0.0
-
-    def __call__(self, run: Callable[[], T]) -> T:
-        started = process_time()
-        out = run()
-        self.spent_s += process_time() - started
-        return out
-
-
-def secure_sum(n: int, parameters: int, lost: int = 0, suite: str = "x25519") -> Cost:
-    """Return what one round of this project's secure sum costs.
-
-    Args:
-        n: sites.
-        parameters: float32 values of an update.
-        lost: sites that are gone from MASK on.
-        suite: of the encryption between sites.
-    """
-    return _Round(n, parameters, lost, suite).play()
-
-
-class _Round:
-    """One round whose stages are timed."""
-
-    def __init__(self, n: int, parameters: int, lost: int, suite: str) -> None:
-        names = [f"site-{i:04}" for i in range(n)]
-        identities = {name: Identity(name, os.urandom(32)) for name in names}
-        self.layout = layout_of(
-            n, {"w": (parameters,)}, CLIPPING_RANGE, weights={"n": 1024}, weight_of={"w": "n"}
-        )
-        roster = Roster({name: one.public_key for name, one in identities.items()})
-        self.policy = Policy(roster, {"train": self.layout}, suite)
-        self.context = Context(
-            self.policy.policy_id, "bench", 1, 0, "train", bytes(32), os.urandom(32)
-        )
-        members = {k: Member(v, self.policy, MemoryLocks()) for k, v in identities.items()}
-        empty = dict.fromkeys(names, np.empty(0, np.uint64))
-        entropy = dict.fromkeys(names, os.urandom)
-        self.sites = Sites(members, dict(empty), entropy, self.context)
-        self.there = names[lost:]
-        rng = np.random.default_rng(0)
-        self.update_P = rng.normal(0, 0.5, parameters).astype(np.float32)
-        self.least_share_s = self.least_mask_s = float("inf")
-
-    def play(self) -> Cost:
-        """Play the round and return its cost."""
-        server = _Clock()
-        state, requests = co.open_round(self.policy, self.context, tuple(self.policy.roster))
-        adverted, requests = co.advertised(state, self.sites("advertise", requests))
-        keyed = co.shared(adverted, {site: self.share(site, r) for site, r in requests.items()})
-        masking, requests = co.masking(keyed)
-        uploads = {site: self.mask(site, requests[site]) for site in self.there}
-        confirming, requests = server(lambda: co.masked(masking, uploads))
-        replies = self.sites("confirm", requests)
-        unmasking, requests = server(lambda: co.confirmed(confirming, replies))
-        reveals = self.sites("unmask", requests)
-        outcome = server(lambda: co.unmasked(unmasking, reveals))
-        server(lambda: ring.decode(self.layout, outcome.words_W, len(outcome.contributors)))
-        size = len(next(iter(uploads.values())))
-        return Cost(self.least_share_s, self.least_mask_s, server.spent_s, size)
-
-    def share(self, site: str, request: bytes) -> bytes:
-        """Return a site's dealing, and note its time."""
-        started = process_time()
-        reply = self.sites.reply("share", site, request)
-        self.least_share_s = min(self.least_share_s, process_time() - started)
-        return reply
-
-    def mask(self, site: str, request: bytes) -> bytes:
-        """Return a site's upload, and note the time to quantise, mask and serialise it.
-
-        What the neighbours dealt is opened before, as a site does before it trains.
-        """
-        member, state = self.sites.members[site], self.sites.states[site]
-        model = self.context.model_hash
-        self.sites.states[site] = check_mask(member, state, request, model_hash=model)  # type: ignore[arg-type]
-        started = process_time()
-        self.sites.vectors[site] = ring.encode(  # type: ignore[index]
-            self.layout, {"w": self.update_P}, {"n": 100}, {}, os.urandom
-        )
-        reply = self.sites.reply("mask", site, request)
-        self.least_mask_s = min(self.least_mask_s, process_time() - started)
-        return reply
