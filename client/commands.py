@@ -10,10 +10,12 @@ from client import tables
 from client.data.check import check_manifest
 from client.data.importers import PRESETS, import_corpus
 from client.predict import by_person, measure, predict, write_probabilities
+from client.site.commands import app as site
 
 app = typer.Typer()
 data = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(site, name="site")
 console = Console()
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]

@@ -66,6 +66,11 @@ class CoordinatorCard:
         """What two people compare: of the coordinator, whatever sites it lists."""
         return fingerprint("coordinator", self.name, self.key, self.ca_certificate)
 
+    @property
+    def roster_fingerprint(self) -> str:
+        """What a script compares: it changes with anything on the card."""
+        return fingerprint("coordinator card", _canonical(_coordinator_body(self)))
+
 
 def fingerprint(purpose: str, *parts: bytes | str) -> str:
     """128 bits of SHA-256 over public things, in eight groups of four digits."""
@@ -106,15 +111,7 @@ def write_coordinator_card(path: Path, card: CoordinatorCard, identity: Identity
     Raises:
         ConfigError: the card names another key than the identity's.
     """
-    content: dict[str, Any] = {
-        "name": card.name,
-        "address": card.address,
-        "key": card.key.hex(),
-        "ca_certificate": card.ca_certificate,
-        "number": card.number,
-        "sites": {site: key.hex() for site, key in sorted(card.sites.items())},
-    }
-    _write(path, "coordinator", content, card.key, identity)
+    _write(path, "coordinator", _coordinator_body(card), card.key, identity)
 
 
 def read_coordinator_card(path: Path) -> CoordinatorCard:
@@ -135,6 +132,17 @@ def read_coordinator_card(path: Path) -> CoordinatorCard:
     )
     card.signed_by(made.key)
     return made
+
+
+def _coordinator_body(card: CoordinatorCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "address": card.address,
+        "key": card.key.hex(),
+        "ca_certificate": card.ca_certificate,
+        "number": card.number,
+        "sites": {site: key.hex() for site, key in sorted(card.sites.items())},
+    }
 
 
 def _write(

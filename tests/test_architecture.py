@@ -35,6 +35,7 @@ DOORS = {
         "common.privacy.mechanism",
         "server.commands",
         "client.commands",
+        "client.site.keys",
         "simulations.bench.*",
     ),
     "opacus": ("client.train", "common.privacy.*"),

@@ -1,0 +1,1 @@
+"""A site from nothing: its folder, whom it trusts, whether all is well, and its processes."""
