@@ -1,6 +1,7 @@
 """Commands for everything that needs no hospital."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,20 @@ from client.draft import draft_study
 from common.config import Study
 from common.errors import ConfigError
 from common.settings import differences_yaml, load_study, study_names
-from simulations.console import console, following
+from simulations.console import aside, console, following
 from simulations.corpus import write_corpus
 from simulations.crossval import Repeat, repeat_study, spread, variants
+from simulations.curves import (
+    curves_json,
+    plan_curves,
+    read_curves,
+    run_spots,
+    spots_of,
+    write_curves,
+)
 from simulations.demo import demonstrate
 from simulations.report import summary_screen, write_report
+from simulations.report.curves import curves_table
 from simulations.result import is_evaluated, read_result, with_ceiling
 from simulations.sites import find_manifests, prepare_federation
 from simulations.studies import ENGINES, simulate
@@ -81,6 +91,36 @@ def crossval_command(
         with following(f"{chosen.name} {name}", variant.training.num_server_rounds) as watch:
             found.append(repeat_study(variant, where, target, name, watch))
     console.print(_spread_table(chosen, found))
+
+
+@app.command("curves")
+def curves_command(
+    study: Annotated[str, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")],
+    settings: Overrides = None,
+    epsilons: Annotated[
+        str, typer.Option(help="Where on the curve; inf is without privacy.")
+    ] = "1,2,4,8,inf",
+    modes: Annotated[str, typer.Option(help="Of privacy.")] = "distributed,local",
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; goes on there [runs/STUDY-curves]")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="As for crossval.", min=0)] = 0,
+    seeds: Annotated[int, typer.Option(help="As for crossval.", min=1)] = 5,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Other curves.json to draw beside this one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the curves as JSON.")] = False,
+) -> None:
+    """Run a study at several ε in each mode, and draw how useful it stays."""
+    spots, others = spots_of(epsilons, modes), [read_curves(path) for path in beside or ()]
+    plan = plan_curves(study, tuple(settings or ()), data, out, folds, seeds)
+    curves = run_spots(plan, spots, partial(following, on=aside if as_json else console))
+    picture = write_curves(curves, others, plan.out)
+    if as_json:
+        typer.echo(curves_json(curves), nl=False)
+    else:
+        console.print(curves_table(curves), f"picture: {picture}")
 
 
 @app.command("corpus")

@@ -10,10 +10,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from simulations.studies import Watch
 
 console = Console()
+aside = Console(stderr=True)
+"""Where progress goes when standard output is for a machine."""
 
 
 @contextmanager
-def following(title: str, rounds: int) -> Iterator[Watch]:
+def following(title: str, rounds: int, on: Console = console) -> Iterator[Watch]:
     """A progress bar over rounds; yields what takes each line of a run's progress."""
     columns = (
         SpinnerColumn(),
@@ -23,7 +25,7 @@ def following(title: str, rounds: int) -> Iterator[Watch]:
         TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=on) as bar:
         task = bar.add_task(title, total=rounds, said="starting …")
 
         def watch(line: dict[str, Any]) -> None:

@@ -54,12 +54,16 @@ def repeat_study(study: Study, data: Path, out: Path, name: str, watch: Watch) -
         name: of the variant.
         watch: follows the run.
     """
-    run = simulate(study, data, out / name.replace(" ", "-"), watch=watch)
-    metrics = read_rounds(run)[-1].metrics
-    found = Repeat(name, metrics.uar.value, metrics.weighted_f1.value, metrics.persons)
+    found = run_repeat(study, data, out / name.replace(" ", "-"), name, watch)
     with (out / "repeats.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"study": study.name, **asdict(found)}) + "\n")
     return found
+
+
+def run_repeat(study: Study, data: Path, folder: Path, name: str, watch: Watch) -> Repeat:
+    """Run one variant in this process, in a folder of its own."""
+    metrics = read_rounds(simulate(study, data, folder, watch=watch))[-1].metrics
+    return Repeat(name, metrics.uar.value, metrics.weighted_f1.value, metrics.persons)
 
 
 def spread(values: list[float]) -> Spread:
