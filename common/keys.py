@@ -23,12 +23,21 @@ def write_identity(path: Path, identity: Identity) -> None:
     Raises:
         ConfigError: the file is already there.
     """
+    write_secret(path, identity.private_key.hex().encode() + b"\n")
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone can read; never over an existing one.
+
+    Raises:
+        ConfigError: the file is already there.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
     except FileExistsError as error:
         raise ConfigError(f"{path} is already there; a key is never overwritten.") from error
-    with os.fdopen(descriptor, "w") as out:
-        out.write(identity.private_key.hex() + "\n")
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
 
 
 def read_identity(path: Path, name: str) -> Identity:

@@ -2,4 +2,7 @@
 
 import typer
 
+from server.coordinator.commands import app as coordinator
+
 app = typer.Typer()
+app.add_typer(coordinator, name="coordinator")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.site.keys import new_node_key, write_secret
+from client.site.keys import new_node_key
 from client.site.templates import MANIFEST, POLICY, RUNNER_UNIT, SUPERNODE_UNIT
 from common.cards import SiteCard, write_site_card
 from common.errors import ConfigError
-from common.keys import new_identity, write_identity
+from common.keys import new_identity, write_identity, write_secret
 from common.settings import load_policy
 
 CARD = "card.json"

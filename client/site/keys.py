@@ -1,19 +1,19 @@
 """The SuperNode's key pair, as Flower wants it: EC on P-384, in OpenSSH's forms."""
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.errors import ConfigError
+from common.keys import write_secret
 
 
 def new_node_key(path: Path) -> str:
     """Write a fresh private key, mode 0600, and return its public key in one line.
 
     Raises:
-        FileExistsError: there is a file already; a key is never overwritten.
+        ConfigError: there is a file already; a key is never overwritten.
     """
     key = ec.generate_private_key(ec.SECP384R1())
     private = key.private_bytes(
@@ -40,17 +40,6 @@ def read_node_key(path: Path) -> str:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{path} is not an EC key; Flower takes no other.")
     return _public(key)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, mode 0600.
-
-    Raises:
-        FileExistsError: there is a file already.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(content)
 
 
 def _public(key: ec.EllipticCurvePrivateKey) -> str:

@@ -1,0 +1,1 @@
+"""A coordinator from nothing: its authority, its roster, its units, and its processes."""
