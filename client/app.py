@@ -14,33 +14,14 @@ from client import egress, state
 from client.folder import log, open_site, stamp
 from client.session import Session, session
 from client.steps import answer, task_of
-from common.errors import (
-    BudgetSpent,
-    ConfigError,
-    DataError,
-    LedgerError,
-    OutOfOrder,
-    PolicyRefused,
-    PrivacyError,
-    ProtocolError,
-    TacitError,
-)
+from common.errors import ConfigError
 from common.keys import read_roster
+from common.refusals import word_of
+from common.secagg.riding import CONFIRM_ADVERTISE, UNMASK_SHARE
 from common.settings import overrides_from_run_config
 from common.wire import VERSION, Reply, decode_request, encode_reply
 
 app = ClientApp()
-
-_WORDS: tuple[tuple[type[TacitError], str], ...] = (
-    (PolicyRefused, "policy"),
-    (BudgetSpent, "budget"),
-    (LedgerError, "ledger"),
-    (PrivacyError, "protocol"),
-    (OutOfOrder, "order"),
-    (ProtocolError, "protocol"),
-    (DataError, "data"),
-    (ConfigError, "config"),
-)
 
 
 @app.query("hello")
@@ -79,6 +60,18 @@ def unmask(message: Message, context: Context) -> Message:
     return _respond("unmask", message, context)
 
 
+@app.query("confirm_advertise")
+def confirm_advertise(message: Message, context: Context) -> Message:
+    """Sign the list, and agree to take part in the next rounds, with fresh keys."""
+    return _respond(CONFIRM_ADVERTISE, message, context)
+
+
+@app.query("unmask_share")
+def unmask_share(message: Message, context: Context) -> Message:
+    """Send the shares that take the masks off, and deal shares of the next rounds' secrets."""
+    return _respond(UNMASK_SHARE, message, context)
+
+
 def _respond(stage: str, message: Message, context: Context) -> Message:
     reply = _reply(stage, message, context)
     return Message(encode_reply(reply), reply_to=message)
@@ -95,7 +88,7 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
         task = task_of(request)
         answered = answer(request, current, state.load(context, task))
         egress.check(stage, answered.reply, current)
-        state.store(context, task, answered.state)
+        state.store(context, task, answered.states)
     except Exception as error:
         return _refuse(stage, root, error)
     return answered.reply
@@ -126,7 +119,7 @@ def _session(root: Path, context: Context) -> Session:
 
 def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
     """Log the reason at the site, if its folder can be written; answer in one word."""
-    word = next((word for kind, word in _WORDS if isinstance(error, kind)), "fault")
+    word = word_of(error)
     if root is not None:
         said = {"stage": stage, "word": word, "error": type(error).__name__, "reason": str(error)}
         with suppress(OSError, ValueError):

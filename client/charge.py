@@ -6,7 +6,7 @@ from typing import cast
 
 from client.session import Session
 from common.budget import round_event
-from common.errors import OutOfOrder
+from common.errors import OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
@@ -21,7 +21,7 @@ def charge(session: Session, context: Context) -> Iterator[None]:
 
     Raises:
         BudgetSpent: the round would exceed the study's or the site's cap; nothing was charged.
-        OutOfOrder: this very round was charged before.
+        Replayed: this very round was charged before.
         LedgerError: the ledger is damaged or cannot be written.
     """
     ledger = session.ledger
@@ -45,7 +45,7 @@ def _reserve(session: Session, context: Context) -> Reservation:
             model_hash=context.model_hash.hex(),
         )
     except OutOfOrder as error:
-        raise OutOfOrder("this very round was charged before") from error
+        raise Replayed("this very round was charged before") from error
 
 
 def event_of(session: Session, task: str) -> Event:

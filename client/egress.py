@@ -2,6 +2,7 @@
 
 from client.session import Session
 from common.errors import PrivacyError
+from common.secagg.riding import JOINED
 from common.wire import VERSION, Reply
 
 _BYTES_A_WORD = 8
@@ -38,6 +39,8 @@ def most_bytes(stage: str, session: Session) -> int:
     policy = session.member.policy
     steps = session.study.secure_aggregation.rounds_per_key
     peers = len(policy.roster) * (_BYTES_A_PEER + steps * _BYTES_A_STEP)
+    if stage in JOINED:
+        peers *= len(JOINED)
     if stage == "mask":
         words = max(layout.words for layout in policy.layouts.values())
         return words * _BYTES_A_WORD + _HEADER_BYTES

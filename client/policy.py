@@ -43,7 +43,7 @@ def gate_study(policy: SitePolicy, study: Study) -> None:
     """Let a study pass, or refuse it, before anything is built for it.
 
     Raises:
-        PolicyRefused: its purpose, privacy, unit, δ, folds or classes are not within what
+        PolicyRefused: its purpose, privacy, unit, clip, δ, folds or classes are not within what
             this site allows.
     """
     _purpose(policy, study)
@@ -79,11 +79,16 @@ def _privacy(policy: SitePolicy, study: Study) -> None:
 
 
 def _guarantee(policy: SitePolicy, study: Study) -> None:
-    """Hold a private study to the site's unit, and δ to what can protect anybody."""
+    """Hold a private study to the site's unit and clip, and δ to what can protect anybody."""
     if study.privacy.unit != policy.unit:
         raise PolicyRefused(
             f"The study's ε speaks of a {study.privacy.unit}; {policy.site} keeps its budget by "
             f"{policy.unit}."
+        )
+    if study.privacy.max_grad_norm > policy.max_grad_norm:
+        raise PolicyRefused(
+            f"The study clips at C = {study.privacy.max_grad_norm:g}; {policy.site} allows at most "
+            f"{policy.max_grad_norm:g}."
         )
     if study.privacy.unit == "record" and study.normalise == "person":
         raise PolicyRefused("normalise=person mixes a person's records; use unit=person with it.")

@@ -8,19 +8,23 @@ holds no secret.
 
 from flwr.app import ConfigRecord, Context
 
-from common.secagg.states import State, dump
+from common.secagg.riding import Riding
+from common.secagg.states import dump
 from common.secagg.states import load as load_state
 
 _RECORD = "secagg-"
 
 
-def load(context: Context, task: str) -> State | None:
-    """The state of a task after its last message, or None before the first."""
+def load(context: Context, task: str) -> Riding:
+    """The states of a task after its last message; of the next round's keys where they ride."""
     record = context.state.config_records.get(_RECORD + task)
-    return load_state(bytes(record["state"])) if record is not None else None  # type: ignore[arg-type]
+    found = {name: load_state(bytes(data)) for name, data in (record or {}).items()}  # type: ignore[arg-type]
+    return Riding(**found)
 
 
-def store(context: Context, task: str, state: State | None) -> None:
-    """Keep a task's state until its next message; the one before is gone."""
-    if state is not None:
-        context.state[_RECORD + task] = ConfigRecord({"state": dump(state)})
+def store(context: Context, task: str, states: Riding) -> None:
+    """Keep a task's states until its next message; those before are gone."""
+    kept = {"ending": states.ending, "beginning": states.beginning}
+    dumps = {name: dump(state) for name, state in kept.items() if state is not None}
+    if dumps:
+        context.state[_RECORD + task] = ConfigRecord({**dumps})

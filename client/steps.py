@@ -2,13 +2,15 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 
 from client.contribute import contribution
 from client.folder import log
 from client.policy import TASKS, Ask, gate, gate_study
 from client.session import Session
-from common.errors import OutOfOrder, ProtocolError, TooFewSites
+from common.errors import OutOfOrder, ProtocolError, Replayed, TacitError, TooFewSites
 from common.parameters import Arrays, model_hash
+from common.refusals import word_of
 from common.secagg.checks import COORDINATOR
 from common.secagg.masking import check_mask
 from common.secagg.messages import (
@@ -18,6 +20,7 @@ from common.secagg.messages import (
     ShareRequest,
     decode,
 )
+from common.secagg.riding import JOINED, Riding, ride
 from common.secagg.site import Given, advance, refuse
 from common.secagg.states import Confirmed, Keyed, Masked, Shared, State
 from common.settings import config_hash
@@ -26,9 +29,9 @@ from common.wire import Reply, Request
 
 @dataclass(frozen=True)
 class Answer:
-    """What follows from a message: the state to keep, and the reply to send."""
+    """What follows from a message: the states to keep, and the reply to send."""
 
-    state: State | None
+    states: Riding
     reply: Reply
 
 
@@ -44,7 +47,7 @@ def task_of(request: Request) -> str:
     return task
 
 
-def answer(request: Request, session: Session, state: State | None) -> Answer:
+def answer(request: Request, session: Session, states: Riding) -> Answer:
     """Answer one message of the coordinator.
 
     A breach of the protocol is answered with whom this site accuses; nothing else of a failure
@@ -53,28 +56,56 @@ def answer(request: Request, session: Session, state: State | None) -> Answer:
     Args:
         request: the message, already checked for form.
         session: the site in this run.
-        state: what the last message left.
+        states: what the last message left.
 
     Raises:
-        TacitError: the request is refused; the state stays what it was.
+        TacitError: the request is refused; the states stay what they were.
     """
     body = bytes(request.fields["body"])  # type: ignore[arg-type]
-    member = session.member
     try:
-        if request.stage == "advertise":
-            _gate(session, body, task_of(request))
+        if request.stage in JOINED:
+            take = partial(_take_half, request, session)
+            after, reply = ride(session.member, request.stage, states, body, take)
         else:
-            _same_study(session, state)
-        _crowd(session, request.stage, body)
-        if request.stage == "mask":
-            state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
-        else:
-            given = Given(os.urandom, config_hash(session.study))
-        after, reply = advance(member, request.stage, state, body, given)
+            ending, reply = _take(request, session, request.stage, states.ending, body)
+            after = Riding(ending)
+    except Replayed:
+        raise
     except ProtocolError as error:
-        log(session.site.root, "refused", stage=request.stage, word="protocol", reason=str(error))
-        return Answer(state, Reply({"body": refuse(member, error)}))
+        _log_refusal(session, request.stage, error)
+        return Answer(states, Reply({"body": refuse(session.member, error)}))
     return Answer(after, Reply({"body": reply}))
+
+
+def _take(
+    request: Request, session: Session, stage: str, state: State | None, body: bytes
+) -> tuple[State, bytes]:
+    """Take one stage: the site's own gate, the work in MASK, then the protocol."""
+    if stage == "advertise":
+        _gate(session, body, task_of(request))
+    else:
+        _same_study(session, state)
+    _crowd(session, stage, body)
+    given = Given(os.urandom, config_hash(session.study))
+    if stage == "mask":
+        state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
+    return advance(session.member, stage, state, body, given)
+
+
+def _take_half(
+    request: Request, session: Session, stage: str, state: State | None, body: bytes
+) -> tuple[State, bytes]:
+    """Take one half of a joined stage; its refusal leaves the other half as it is."""
+    try:
+        return _take(request, session, stage, state, body)
+    except TacitError as error:
+        _log_refusal(session, stage, error)
+        raise
+
+
+def _log_refusal(session: Session, stage: str, error: TacitError) -> None:
+    word, kind = word_of(error), type(error).__name__
+    log(session.site.root, "refused", stage=stage, word=word, error=kind, reason=str(error))
 
 
 def _gate(session: Session, body: bytes, task: str) -> None:

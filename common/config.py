@@ -191,6 +191,9 @@ class SitePolicy:
         min_persons: fewest persons of this site behind any exact number; with fewer it adds
             nothing to the sum.
         max_rounds: most training rounds of one run.
+        max_grad_norm: largest clipping norm C of a private study.
+        publish_budget: what the site tells a coordinator of its budget: "nothing", the "study" in
+            hand alone, or "all" studies.
         fold_offset: the fold of this site's first person, so that folds are even over sites.
         reproducible_seed: simulations only: noise and sampling come from this seed, so a run can
             be repeated and gives NO protection. null draws them from the operating system.
@@ -212,5 +215,7 @@ class SitePolicy:
     min_sites: int = 3
     min_persons: int = 3
     max_rounds: int = 1000
+    max_grad_norm: float = 1.0
+    publish_budget: str = "nothing"
     fold_offset: int = 0
     reproducible_seed: int | None = None

@@ -14,15 +14,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from common.errors import ProtocolError
+from common.refusals import REFUSALS
+from common.secagg.riding import JOINED
 
 VERSION = 1
-STAGES = ("hello", "advertise", "share", "mask", "confirm", "unmask")
-MESSAGE_TYPES = {stage: f"query.{stage}" for stage in STAGES} | {"mask": "train.mask"}
+SINGLE = ("hello", "advertise", "share", "mask", "confirm", "unmask")
+STAGES = (*SINGLE, *JOINED)
+MESSAGE_TYPES = {stage: f"query.{stage.replace('+', '_')}" for stage in STAGES} | {
+    "mask": "train.mask"
+}
 MAX_BODY_BYTES = (1 << 31) + (1 << 16)
 MAX_TEXT_CHARS = 4096
-
-# Why a site refused, in a word: the reason itself stays in the site's own log.
-REFUSALS = ("policy", "budget", "ledger", "protocol", "order", "data", "config", "fault")
 
 Scalar = int | str | bytes
 

@@ -11,6 +11,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from common.errors import ProtocolError, TooFewSites
+from common.refusals import error_of
 from common.wire import (
     MESSAGE_TYPES,
     VERSION,
@@ -92,7 +93,8 @@ def _names(answers: Mapping[int, Message], num_sites: int) -> dict[str, int]:
             continue
         reply = decode_reply("hello", message.content)
         if reply.refused:
-            raise ProtocolError(f"Node {node} refused to say who it is: {reply.refused}.")
+            said = f"Node {node} refused to say who it is: {reply.refused}."
+            raise error_of({f"Node {node}": reply.refused}) or ProtocolError(said)
         site = str(reply.fields["site"])
         if reply.fields["version"] != VERSION:
             raise ProtocolError(f"{site} does not speak version {VERSION} of the messages.")

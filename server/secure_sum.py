@@ -4,38 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.config import Study
-from common.errors import (
-    BudgetSpent,
-    ConfigError,
-    DataError,
-    LedgerError,
-    PolicyRefused,
-    TacitError,
-)
+from common.errors import TooFewSites
 from common.parameters import Arrays, model_hash
+from common.refusals import ends_the_run, error_of
 from common.secagg import ring
-from common.secagg.progress import Keyed
+from common.secagg.progress import Keyed, Outcome
 from common.secagg.ring import Decoded
 from common.secagg.roster import Context, Policy
-from common.secagg.round import key, sum_up
+from common.secagg.round import key, sum_up, sum_up_and_key
 from common.settings import config_hash
 from common.wire import Request
 from server.exchange import Exchange, Log
-
-_ENDS_THE_RUN: dict[str, type[TacitError]] = {
-    "policy": PolicyRefused,
-    "budget": BudgetSpent,
-    "ledger": LedgerError,
-    "data": DataError,
-    "config": ConfigError,
-}
-_SAYS = {
-    "policy": "{site} refused: its policy does not allow this.",
-    "budget": "The privacy cap of {site} is met: it refused before any data was read.",
-    "ledger": "{site} refused: its privacy ledger cannot be used.",
-    "data": "{site} refused: its recordings cannot be used; its own log says why.",
-    "config": "{site} refused: the study or its own set-up does not fit; its own log says why.",
-}
 
 
 @dataclass(frozen=True)
@@ -60,9 +39,17 @@ class _Keys:
     first: int
     steps: int
 
+    @property
+    def last(self) -> int:
+        """Number of the last sum they are for."""
+        return self.first + self.steps - 1
+
 
 class Sums:
-    """Every secret sum of one run; keys are made for several rounds ahead.
+    """Every secret sum of one run.
+
+    Keys are made for several rounds ahead; those that come next ride on the last sum of these,
+    so that after the first no sum costs more than three trips.
 
     Args:
         exchange: reaches the sites.
@@ -81,6 +68,7 @@ class Sums:
         self.run = run
         self.log = log
         self._keys: dict[str, _Keys] = {}
+        self._attempts: dict[str, int] = {}
 
     def over(self, task: str, number: int, model: Arrays, last: int = 0) -> Total:
         """The sum of all contributions to one task.
@@ -93,39 +81,69 @@ class Sums:
 
         Raises:
             TooFewSites: too few sites finished.
-            PolicyRefused, BudgetSpent, LedgerError, DataError, ConfigError: a site refused
-                for a reason that more tries would not change.
+            TacitError: a site refused for a reason that ends the run (common.refusals).
         """
         carrier = _Carrier(self.exchange, task, model, self.log)
-        keys = self._keys.get(task)
-        if keys is None or number >= keys.first + keys.steps:
-            keys = self._keys[task] = self._make_keys(task, number, last, carrier)
-        outcome = sum_up(keys.keyed, number - keys.first, model_hash(model), carrier)
+        try:
+            outcome = self._outcome(task, number, model_hash(model), last, carrier)
+        except TooFewSites as error:
+            raise error_of(carrier.refused) or error from error
         for blame in outcome.blamed:
             self.log(f"{blame.site} is blamed: {blame.reason}")
         layout = self.policy.layouts[task]
         decoded = ring.decode(layout, outcome.words_W, len(outcome.contributors))
         return Total(decoded, outcome.contributors)
 
-    def _make_keys(self, task: str, number: int, last: int, carrier: "_Carrier") -> _Keys:
+    def _outcome(
+        self, task: str, number: int, hashed: bytes, last: int, carrier: "_Carrier"
+    ) -> Outcome:
+        keys = self._keys.get(task)
+        if keys is None or not keys.first <= number <= keys.last:
+            context = self._context(task, number, last)
+            keys = _Keys(key(self.policy, context, carrier), number, context.steps)
+            self._keys[task] = keys
+        step = number - keys.first
+        if number < keys.last or number >= last:
+            return sum_up(keys.keyed, step, hashed, carrier)
+        following = self._context(task, number + 1, last)
+        outcome, keyed = sum_up_and_key(keys.keyed, step, hashed, following, carrier)
+        self._renew(task, following, keyed)
+        return outcome
+
+    def _renew(self, task: str, following: Context, keyed: Keyed | None) -> None:
+        """Take the keys that rode, if every site that answered made them.
+
+        Otherwise they are asked for again by themselves: a site that refuses then says why.
+        """
+        if keyed is not None and not keyed.blamed:
+            self._keys[task] = _Keys(keyed, following.round, following.steps)
+            return
+        self.log(f"keys for {task} {following.round} could not ride; they are made anew")
+        del self._keys[task]
+        self._attempts[task] = following.attempt + 1
+
+    def _context(self, task: str, number: int, last: int) -> Context:
         ahead = self.study.secure_aggregation.rounds_per_key
-        steps = max(1, min(ahead, last - number + 1))
-        context = Context(
+        return Context(
             policy_id=self.policy.policy_id,
             run=self.run,
             round=number,
-            attempt=0,
+            attempt=self._attempts.pop(task, 0),
             task=task,
             config_hash=config_hash(self.study),
-            steps=steps,
+            steps=max(1, min(ahead, last - number + 1)),
         )
-        return _Keys(key(self.policy, context, carrier), number, steps)
 
 
 class _Carrier:
-    """Carries the protocol's bytes in requests and replies; MASK takes the model along."""
+    """Carries the protocol's bytes in requests and replies; MASK takes the model along.
+
+    Attributes:
+        refused: site -> word, of all that refused so far.
+    """
 
     def __init__(self, exchange: Exchange, task: str, model: Arrays, log: Log) -> None:
+        self.refused: dict[str, str] = {}
         self._exchange = exchange
         self._task = task
         self._model = model
@@ -138,13 +156,18 @@ class _Carrier:
             for site, body in requests.items()
         }
         replies = self._exchange(stage, asked)
-        for site, reply in sorted(replies.items()):
-            if reply.refused in _ENDS_THE_RUN:
-                raise _ENDS_THE_RUN[reply.refused](_SAYS[reply.refused].format(site=site))
-            if reply.refused:
-                self._log(f"{site} refused {stage}: {reply.refused}")
+        self._note(stage, {site: one.refused for site, one in replies.items() if one.refused})
         return {
             site: bytes(reply.fields["body"])  # type: ignore[arg-type]
             for site, reply in replies.items()
             if not reply.refused
         }
+
+    def _note(self, stage: str, refused: Mapping[str, str]) -> None:
+        """Record who refused; raise what ends the run."""
+        for site, word in sorted(refused.items()):
+            self._log(f"{site} refused {stage}: {word}")
+        self.refused |= refused
+        error = error_of({site: word for site, word in refused.items() if ends_the_run(word)})
+        if error is not None:
+            raise error

@@ -1,5 +1,6 @@
-"""A run through `flwr run`: Flower's own simulation engine, with everything it needs around it.
+"""A run on Flower's own engines, with everything that they need around them.
 
+`flwr run` with simulated nodes, or a SuperLink with one SuperNode a site, all on this machine.
 Flower's SuperLink keeps the environment and the working directory of its first call, searches
 that directory before the app bundle, never stops by itself, and its command line exits 0 when
 the ServerApp failed. So each run here gets a SuperLink of its own: an own FLWR_HOME, an empty
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,11 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "NO_COLOR": "1",
 }
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _POLL_S = 1.0
 _POLLS = 15
 _CONNECTION = "tacit"
+LOG = "process.log"
 
 
 class RunFailed(TacitError):
@@ -45,7 +48,7 @@ class RunFailed(TacitError):
 
 
 def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], bool]) -> None:
-    """Start a SuperLink, run the app on it until it has finished, stop it.
+    """Start a SuperLink, run the app on it over simulated SuperNodes, stop it.
 
     Args:
         num_nodes: simulated SuperNodes.
@@ -57,11 +60,36 @@ def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], b
         RunFailed: the ServerApp ended with an error.
         EnvironmentFault: Flower could not be started.
     """
+    with workplace() as place, superlink(place, "--simulation"):
+        crowd = f"num-supernodes={num_nodes} client-resources-num-cpus=1"
+        play(place, run_config, watch, "--federation-config", crowd)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where one SuperLink and its nodes live.
+
+    Args:
+        home: its FLWR_HOME.
+        empty: an empty folder, in which every process starts.
+        port: of the SuperLink, on loopback.
+        environment: of every process.
+    """
+
+    home: Path
+    empty: Path
+    port: int
+    environment: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Workplace]:
+    """A throw-away place; whatever runs in it should have ended by the end of the block."""
     with tempfile.TemporaryDirectory(prefix="tacit-flwr-") as folder:
         home, empty = Path(folder) / "home", Path(folder) / "empty"
         home.mkdir()
         empty.mkdir()
-        port = _free_port()
+        port = free_port()
         environment = {
             **os.environ,
             **_ENVIRONMENT,
@@ -69,14 +97,18 @@ def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], b
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         _write_connection(home, port)
-        with _superlink(port, home, empty, environment):
-            flwr = _Flwr(environment, empty)
-            run_id = flwr.start(num_nodes, run_config)
-            try:
-                flwr.wait(run_id, watch)
-            except KeyboardInterrupt:
-                flwr.stop(run_id)
-                raise
+        yield Workplace(home, empty, port, environment)
+
+
+def play(place: Workplace, run_config: RunConfig, watch: Callable[[], bool], *options: str) -> None:
+    """Submit the app to the SuperLink of a place and return when it has completed."""
+    flwr = _Flwr(place.environment, place.empty)
+    run_id = flwr.start(run_config, *options)
+    try:
+        flwr.wait(run_id, watch)
+    except KeyboardInterrupt:
+        flwr.stop(run_id)
+        raise
 
 
 class _Flwr:
@@ -86,13 +118,10 @@ class _Flwr:
         self._environment = dict(environment)
         self._cwd = cwd
 
-    def start(self, num_nodes: int, run_config: RunConfig) -> str:
+    def start(self, run_config: RunConfig, *options: str) -> str:
         """Submit the app; returns the run's id."""
         given = " ".join(f"{key}={_toml(value)}" for key, value in run_config.items())
-        federation = f"num-supernodes={num_nodes} client-resources-num-cpus=1"
-        answer = self._json(
-            "run", str(APP), _CONNECTION, "-c", given, "--federation-config", federation
-        )
+        answer = self._json("run", str(APP), _CONNECTION, "-c", given, *options)
         if not answer.get("success") or not answer.get("run-id"):
             raise EnvironmentFault(f"flwr run was refused: {answer.get('error-message', answer)}.")
         return str(answer["run-id"])
@@ -149,31 +178,41 @@ class _Flwr:
 
 
 @contextlib.contextmanager
-def _superlink(
-    port: int, home: Path, empty: Path, environment: Mapping[str, str]
-) -> Iterator[None]:
-    """A local SuperLink for the time of the block; whatever it started is stopped with it."""
-    log = home / "superlink.log"
-    command = [str(BIN / "flower-superlink"), "--insecure", "--simulation"]
-    command += ["--isolation", "subprocess", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--database", str(home / "state.db")]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
+def superlink(place: Workplace, *options: str) -> Iterator[None]:
+    """A SuperLink on loopback for the time of the block; whatever it started ends with it."""
+    command = [str(BIN / "flower-superlink"), "--insecure", *options]
+    command += ["--isolation", "subprocess", "--host", "127.0.0.1", "--port", str(place.port)]
+    command += ["--database", str(place.home / "state.db")]
+    with process(command, place, place.home) as started:
+        await_port(place.port, started, place.home / LOG)
+        yield
+
+
+@contextlib.contextmanager
+def process(command: list[str], place: Workplace, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Flower's processes, with an FLWR_HOME of its own; its log lies in there."""
+    environment = {**place.environment, "FLWR_HOME": str(home)}
+    with (home / LOG).open("wb") as out:
+        started = subprocess.Popen(
             command,
-            cwd=empty,
-            env=dict(environment),
+            cwd=place.empty,
+            env=environment,
             stdout=out,
             stderr=out,
             start_new_session=True,
         )
     try:
-        _await_port(port, process, log)
-        yield
+        yield started
     finally:
-        _stop(process, home)
+        _stop(started, home)
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return as soon as a process has opened its port.
+
+    Raises:
+        EnvironmentFault: it ended before, or took too long.
+    """
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -186,7 +225,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
-    """End the SuperLink's session and every process that carries its FLWR_HOME (Ray's too)."""
+    """End a process's session and every process that carries its FLWR_HOME (Ray's too)."""
     _signal(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
@@ -219,7 +258,8 @@ def _write_connection(home: Path, port: int) -> None:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

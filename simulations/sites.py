@@ -150,4 +150,5 @@ def _policy(study: Study, name: str, manifest: Path, crowd: Crowd) -> SitePolicy
         min_sites=study.secure_aggregation.min_sites,
         min_persons=1,
         max_rounds=study.training.num_server_rounds,
+        max_grad_norm=privacy.max_grad_norm,
     )

@@ -1,4 +1,4 @@
-"""A whole study on this machine: throw-away sites, a run through either engine, its result."""
+"""A whole study on this machine: throw-away sites, a run through any engine, its result."""
 
 import json
 from collections.abc import Callable
@@ -13,22 +13,17 @@ from common.budget import resolved
 from common.config import Study
 from common.errors import ConfigError, EnvironmentFault, TacitError
 from common.keys import read_roster
+from common.refusals import REFUSALS
 from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
 from simulations.federation import Tap, run_in_process
 from simulations.flower import run_with_flower
 from simulations.sites import prepare_federation
+from simulations.supernodes import run_over_supernodes
 
-ENGINES = ("flwr", "in-process")
+ENGINES = ("flwr", "in-process", "supernodes")
 _MOST_REASONS = 3
-_CODES = {
-    "data": errors.ExitCode.BAD_INPUT,
-    "config": errors.ExitCode.BAD_INPUT,
-    "budget": errors.ExitCode.PRIVACY,
-    "ledger": errors.ExitCode.PRIVACY,
-    "policy": errors.ExitCode.POLICY,
-}
 Watch = Callable[[dict[str, Any]], None]
 
 
@@ -83,7 +78,8 @@ def simulate(
         study: what to run.
         data: holds sites/NAME/manifest.csv (or .parquet).
         out: the run's folder; must be new or empty.
-        engine: "flwr" (Flower's own simulation) or "in-process".
+        engine: "flwr" (Flower's own simulation), "in-process", or "supernodes" (Flower's
+            deployment engine: a SuperNode a site, on this machine).
         reproducible: draw private noise from the study's seed too, so that equal seeds give
             equal runs; such a run protects nobody. Without privacy runs always repeat.
         watch: gets each line of progress once.
@@ -109,6 +105,8 @@ def simulate(
     try:
         if engine == "flwr":
             run_with_flower(len(federation.sites), config, follow)
+        elif engine == "supernodes":
+            run_over_supernodes(len(federation.sites), config, follow)
         else:
             session.cache_clear()
             run_in_process(server_app, client_app, len(federation.sites), config, tap, follow)
@@ -168,7 +166,7 @@ def _raise_said(run: RunFolder) -> None:
     error.args = ("\n".join(lines),)
     error.exit_code = errors.ExitCode(int(said["exit_code"]))
     if error.exit_code == errors.ExitCode.FAILED and reasons:
-        error.exit_code = _CODES.get(reasons[0].word, error.exit_code)
+        error.exit_code = REFUSALS[reasons[0].word].error.exit_code
     raise error from None
 
 

@@ -8,7 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from common.errors import OutOfOrder, PeerMisbehaved, PolicyRefused, PrivacyError, TooFewSites
+from common.errors import (
+    OutOfOrder,
+    PeerMisbehaved,
+    PolicyRefused,
+    PrivacyError,
+    Replayed,
+    TooFewSites,
+)
 from common.secagg import transcript
 from common.secagg.masks import Words
 from common.secagg.messages import Advert, Commitments, Dealt, Sharer, Uploaded
@@ -52,7 +59,7 @@ def attempt_is_newer(context: Context, locks: Locks) -> None:
     """ADVERTISE: (round, attempt) is newer than all before."""
     newest = locks.newest(series(context))
     if (context.round, context.attempt) <= newest:
-        raise OutOfOrder(
+        raise Replayed(
             f"round {context.round} attempt {context.attempt} is not newer than "
             f"round {newest[0]} attempt {newest[1]}"
         )

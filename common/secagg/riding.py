@@ -5,7 +5,7 @@ known when its keys are made, so its context leaves the model's hash out; MASK b
 and every mask and signature from there on binds it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import TacitError
@@ -13,10 +13,16 @@ from common.secagg.checks import COORDINATOR
 from common.secagg.messages import Pair, decode, encode
 from common.secagg.progress import Replies, Requests
 from common.secagg.roster import Member
-from common.secagg.site import Given, advance, refuse
-from common.secagg.states import State
+from common.secagg.site import refuse
+from common.secagg.states import Shared, State
 
+CONFIRM_ADVERTISE = "confirm+advertise"
+UNMASK_SHARE = "unmask+share"
+JOINED = (CONFIRM_ADVERTISE, UNMASK_SHARE)
 NOTHING = b""
+
+Take = Callable[[str, State | None, bytes], tuple[State, bytes]]
+"""Takes one stage alone: (stage, state, request) -> (next state, reply)."""
 
 
 def join(first: Requests, second: Requests) -> Requests:
@@ -52,38 +58,41 @@ class Riding:
 
 
 def ride(
-    member: Member, stages: tuple[str, str], states: Riding, request: bytes, given: Given
+    member: Member, stage: str, states: Riding, request: bytes, take: Take
 ) -> tuple[Riding, bytes]:
     """Take both halves of a joined request; each is answered, refused or left out by itself.
 
     Args:
         member: this site.
-        stages: ("confirm", "advertise") or ("unmask", "share").
+        stage: one of JOINED.
         states: of both rounds.
         request: a Pair.
-        given: what the caller brings.
+        take: answers one half.
+
+    Returns:
+        the next states, and a Pair. After SHARE there is one state only: of the round that
+        begins, or, where it has no keys of this site, of the one that ends.
 
     Raises:
         PeerMisbehaved: the request is no Pair.
     """
     pair = decode(Pair, request, COORDINATOR)
-    ending, first = _half(member, stages[0], states.ending, pair.first, given)
-    beginning, second = _half(member, stages[1], states.beginning, pair.second, given)
-    return Riding(ending, beginning), encode(Pair(first, second))
+    ends, begins = stage.split("+")
+    ending, first = _half(member, ends, states.ending, pair.first, take)
+    beginning, second = _half(member, begins, states.beginning, pair.second, take)
+    after = Riding(ending, beginning)
+    if stage == UNMASK_SHARE:
+        after = Riding(beginning if isinstance(beginning, Shared) else ending)
+    return after, encode(Pair(first, second))
 
 
 def _half(
-    member: Member, stage: str, state: State | None, request: bytes, given: Given
+    member: Member, stage: str, state: State | None, request: bytes, take: Take
 ) -> tuple[State | None, bytes]:
     """Return the next state and the reply of one half; the old state and a refusal if it raised."""
     if not request:
         return state, NOTHING
     try:
-        return advance(member, stage, state, request, given)
+        return take(stage, state, request)
     except TacitError as error:
         return state, refuse(member, error)
-
-
-def turned(states: Mapping[str, Riding]) -> dict[str, Riding]:
-    """Return every site's states as the next round begins: what began is what will end."""
-    return {site: Riding(ending=one.beginning) for site, one in states.items()}

@@ -7,13 +7,14 @@ this process, for simulations and tests.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from common.errors import TacitError
+from common.errors import TacitError, TooFewSites
 from common.secagg import coordinator as co
 from common.secagg.masks import Words
 from common.secagg.messages import MaskRequest, decode
-from common.secagg.progress import Adverted, Keyed, Opened, Outcome, Requests, Unmasking
-from common.secagg.riding import Riding, join, part, ride, turned
+from common.secagg.progress import Keyed, Opened, Outcome, Requests, Unmasking
+from common.secagg.riding import CONFIRM_ADVERTISE, UNMASK_SHARE, Riding, join, part, ride
 from common.secagg.roster import Context, Member, Policy
 from common.secagg.site import Given, advance, refuse
 from common.secagg.states import State
@@ -52,30 +53,29 @@ def sum_up(keyed: Keyed, step: int, model_hash: bytes, exchange: Exchange) -> Ou
     return co.unmasked(unmasking, exchange("unmask", requests))
 
 
-def play_steady(
-    policy: Policy, contexts: Sequence[Context], exchange: Exchange
-) -> Iterator[Outcome]:
-    """Play rounds at three trips each: the next round's keys ride on CONFIRM and UNMASK.
+def sum_up_and_key(
+    keyed: Keyed, step: int, model_hash: bytes, following: Context, exchange: Exchange
+) -> tuple[Outcome, Keyed | None]:
+    """MASK, CONFIRM + ADVERTISE, UNMASK + SHARE: one sum, and the keys of what follows.
 
     Args:
-        policy: pinned at every site.
-        contexts: of the rounds, in order; their model hashes are used from MASK on.
-        exchange: also takes "confirm+advertise" and "unmask+share" with joined requests.
+        keyed: the keys that this sum is the last of.
+        step: of these keys.
+        model_hash: of the model that the sum starts from.
+        following: what the next keys are for; its model hash is empty.
+        exchange: also takes the two joined stages.
+
+    Returns:
+        the sum; and the keys, or None where too few sites made them: then key by itself,
+        with `following.retry()`.
     """
-    keyed = key(policy, replace(contexts[0], model_hash=b""), exchange)
-    for context, following in zip(contexts, [*contexts[1:], None], strict=True):
-        if following is None:
-            yield sum_up(keyed, 0, context.model_hash, exchange)
-            return
-        masking, requests = co.masking(keyed, 0, context.model_hash)
-        confirming, requests = co.masked(masking, exchange("mask", requests))
-        opened, begin = co.open_round(
-            policy, replace(following, model_hash=b""), tuple(policy.roster)
-        )
-        ends, begins = part(exchange("confirm+advertise", join(requests, begin)))
-        unmasking, requests = co.confirmed(confirming, ends)
-        outcome, keyed = _unmask_and_share(unmasking, requests, opened, begins, exchange)
-        yield outcome
+    policy = keyed.keying.policy
+    masking, requests = co.masking(keyed, step, model_hash)
+    confirming, requests = co.masked(masking, exchange("mask", requests))
+    opened, begin = co.open_round(policy, following, tuple(policy.roster))
+    ends, begins = part(exchange(CONFIRM_ADVERTISE, join(requests, begin)))
+    unmasking, requests = co.confirmed(confirming, ends)
+    return _unmask_and_share(unmasking, requests, opened, begins, exchange)
 
 
 def _unmask_and_share(
@@ -84,12 +84,41 @@ def _unmask_and_share(
     opened: Opened,
     begins: Requests,
     exchange: Exchange,
-) -> tuple[Outcome, Keyed]:
-    """Return the sum of the round that ends, and the keys of the one that begins."""
-    adverted: Adverted
-    adverted, share = co.advertised(opened, begins)
-    ends, begins = part(exchange("unmask+share", join(requests, share)))
-    return co.unmasked(unmasking, ends), co.shared(adverted, begins)
+) -> tuple[Outcome, Keyed | None]:
+    """Return the sum of the round that ends, and the keys of the one that begins, if there are."""
+    try:
+        adverted, share = co.advertised(opened, begins)
+    except TooFewSites:
+        return co.unmasked(unmasking, exchange("unmask", requests)), None
+    ends, begins = part(exchange(UNMASK_SHARE, join(requests, share)))
+    outcome = co.unmasked(unmasking, ends)
+    try:
+        return outcome, co.shared(adverted, begins)
+    except TooFewSites:
+        return outcome, None
+
+
+def play_steady(
+    policy: Policy, contexts: Sequence[Context], exchange: Exchange
+) -> Iterator[Outcome]:
+    """Play rounds at three trips each: the next round's keys ride on CONFIRM and UNMASK.
+
+    Args:
+        policy: pinned at every site.
+        contexts: of the rounds, in order; their model hashes are used from MASK on.
+        exchange: also takes the joined stages.
+    """
+    keyed: Keyed | None = None
+    first = replace(contexts[0], model_hash=b"")
+    for context, following in zip(contexts, [*contexts[1:], None], strict=True):
+        keyed = keyed or key(policy, first, exchange)
+        if following is None:
+            yield sum_up(keyed, 0, context.model_hash, exchange)
+            return
+        after = replace(following, model_hash=b"")
+        outcome, keyed = sum_up_and_key(keyed, 0, context.model_hash, after, exchange)
+        first = after.retry()
+        yield outcome
 
 
 @dataclass
@@ -127,10 +156,10 @@ class Sites:
         """Return one site's reply, or its refusal."""
         member, state = self.members[site], self.states.get(site)
         try:
-            given = self._given(site, stage, state, request)
-            self.states[site], reply = advance(member, stage, state, request, given)
+            self.states[site], reply = self._take(site, stage, state, request)
         except TacitError as error:
             return refuse(member, error)
+        self.riding.pop(site, None)
         return reply
 
     def _given(self, site: str, stage: str, state: State | None, request: bytes) -> Given:
@@ -143,16 +172,19 @@ class Sites:
 
     def _ride(self, stage: str, requests: Requests) -> Requests:
         """Return the replies to a joined stage; after UNMASK what began is what goes on."""
-        first, second = stage.split("+")
         replies = {}
         for site, request in requests.items():
-            before = self.riding.get(site, Riding(self.states.get(site)))
-            given = self._given(site, first, None, request)
-            after, replies[site] = ride(self.members[site], (first, second), before, request, given)
+            before = replace(self.riding.get(site, Riding()), ending=self.states.get(site))
+            after, replies[site] = ride(
+                self.members[site], stage, before, request, partial(self._take, site)
+            )
             self.riding[site] = after
-        if first == "unmask":
-            for site, one in turned(self.riding).items():
-                if one.ending is not None:
-                    self.states[site] = one.ending
-            self.riding = {}
+            if after.ending is not None:
+                self.states[site] = after.ending
         return replies
+
+    def _take(
+        self, site: str, stage: str, state: State | None, request: bytes
+    ) -> tuple[State, bytes]:
+        given = self._given(site, stage, state, request)
+        return advance(self.members[site], stage, state, request, given)

@@ -14,8 +14,9 @@ from client.app import app, site_root
 from common.errors import ConfigError
 from common.models.registry import build
 from common.parameters import to_arrays
+from common.refusals import REFUSALS
 from common.secagg.messages import Refusal, decode, is_refusal
-from common.wire import MESSAGE_TYPES, REFUSALS, STAGES
+from common.wire import MESSAGE_TYPES, STAGES
 
 SECRET = "patient-0815 at /var/hospital"
 

@@ -5,7 +5,8 @@ import pytest
 import client.app
 from client import egress
 from client.steps import Answer
-from common.errors import PrivacyError, TooFewSites
+from common.errors import PrivacyError
+from common.secagg.riding import JOINED, Riding
 from common.wire import STAGES, VERSION, Reply
 
 
@@ -66,16 +67,22 @@ def test_the_bound_on_a_masked_vector_is_near_its_size(session):
     assert 8 * words < egress.most_bytes("mask", session) <= 8 * words + 4096
 
 
+@pytest.mark.parametrize("stage", JOINED)
+def test_a_joined_reply_may_be_as_long_as_its_two_halves(session, stage):
+    halves = [egress.most_bytes(half, session) for half in stage.split("+")]
+    assert max(halves) < egress.most_bytes(stage, session) <= sum(halves)
+
+
 def test_a_planted_number_never_leaves(lay_table, monkeypatch):
     """A step that was changed to say more: the site answers in one word instead."""
     table, said = lay_table(), []
     monkeypatch.setattr(
         client.app,
         "answer",
-        lambda *_: Answer(None, Reply({"body": b"x", "loss": 3})),
+        lambda *_: Answer(Riding(), Reply({"body": b"x", "loss": 3})),
     )
     sums, _ = table.sums(table.grid(tap=said.append))
-    with pytest.raises(TooFewSites):
+    with pytest.raises(PrivacyError, match="harbour, hill, lake, mill refused: going on would"):
         sums.over("evaluate", 1, {})
     replies = [dict(message.content["tacit"]) for message in said[1::2]]
-    assert replies[-4:] == [{"refused": "protocol"}] * 4
+    assert replies[-4:] == [{"refused": "privacy"}] * 4

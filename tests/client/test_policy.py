@@ -46,6 +46,7 @@ def test_what_the_policy_allows_passes():
             asked(secure_aggregation=SecureAggregation(min_sites=5)),
             "no sum of fewer than 5",
         ),
+        (POLICY, asked(privacy=Privacy(mode="local", max_grad_norm=1.5)), "C = 1.5; hill .* most 1"),
         (POLICY, asked("weights"), "no task 'weights'"),
         (POLICY, asked(round_=6), "outside the 5 rounds"),
         (POLICY, asked(round_=-1), "outside"),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import common.wire
 from common.errors import ProtocolError
+from common.refusals import REFUSALS
 from common.wire import (
-    REFUSALS,
     STAGES,
     Reply,
     Request,

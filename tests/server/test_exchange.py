@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from flwr.app import Error, Message, RecordDict
 
-from common.errors import ProtocolError, TooFewSites
+from common.errors import ConfigError, ProtocolError, TooFewSites
 from common.wire import MESSAGE_TYPES, VERSION, Reply, Request, encode_reply
 from server.exchange import GridExchange, discover
 from simulations.federation import InProcessGrid
@@ -155,8 +155,13 @@ def test_discovery_waits_for_the_nodes_to_come_up():
         ({11: hello("a"), 12: hello("b"), 13: Error(2, "x")}, TooFewSites, "2 of 3 sites"),
         (
             {11: hello("a"), 12: hello("b"), 13: encode_reply(Reply(refused="config"))},
+            ConfigError,
+            "Node 13 refused: the study or the site's set-up",
+        ),
+        (
+            {11: hello("a"), 12: hello("b"), 13: encode_reply(Reply(refused="order"))},
             ProtocolError,
-            "Node 13 refused to say who it is: config",
+            "Node 13 refused to say who it is: order",
         ),
         ({11: hello("a"), 12: hello("b"), 13: body(b"x")}, ProtocolError, "hello: expected"),
     ],

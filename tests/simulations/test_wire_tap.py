@@ -13,18 +13,26 @@ from common.secagg.messages import (
     AdvertiseRequest,
     Confirmation,
     Dealing,
+    Pair,
     Reveal,
     Upload,
     decode,
     encode,
 )
+from common.secagg.riding import JOINED
 from common.sums import policy_for
-from common.wire import MESSAGE_TYPES, STAGES
+from common.wire import MESSAGE_TYPES, SINGLE
 from simulations.federation import every_value
 from simulations.studies import site_names
 
-FORMS = dict(zip(STAGES[1:], (Advert, Dealing, Upload, Confirmation, Reveal), strict=True))
-RUNS = ("open_run", "local_run", "shared_run")
+FORMS = dict(zip(SINGLE[1:], (Advert, Dealing, Upload, Confirmation, Reveal), strict=True))
+RUNS = ("open_run", "local_run", "shared_run", "riding_run")
+
+
+@pytest.fixture(scope="module")
+def riding_run(run_tiny):
+    """A finished run in which each round's keys ride on the round before."""
+    return run_tiny("training.num_server_rounds=3", "secure_aggregation.rounds_per_key=1")
 
 
 @pytest.fixture(params=RUNS)
@@ -54,11 +62,26 @@ def replied_bytes(whole) -> bytes:
     return b"\x00".join(found)
 
 
+def messages(whole):
+    """Each body with the stage that it answers: both halves of a joined one by themselves."""
+    for stage, task, _, values in replies(whole):
+        if stage in JOINED:
+            pair = decode(Pair, values["tacit.body"], "a site")
+            assert encode(pair) == values["tacit.body"]
+            ends, begins = stage.split("+")
+            yield ends, task, pair.first
+            yield begins, task, pair.second
+        elif stage != "hello":
+            yield stage, task, values["tacit.body"]
+
+
 def test_every_stage_of_every_task_was_seen(whole):
     seen = {(stage, task) for stage, task, _, _ in replies(whole)}
     tasks = {task for _, task in seen if task}
+    rides = whole.study.secure_aggregation.rounds_per_key == 1
+    stages = (*SINGLE[1:], *JOINED) if rides else SINGLE[1:]
     assert {"train", "evaluate"} <= tasks
-    assert seen == {("hello", ""), *((s, t) for s in STAGES[1:] for t in tasks)}
+    assert seen == {("hello", ""), *((s, t) for s in stages for t in tasks)}
 
 
 def test_a_site_says_hello_with_its_name_and_the_version_alone(whole):
@@ -77,10 +100,8 @@ def test_every_other_reply_is_one_body_of_bytes(whole):
 
 
 def test_every_body_is_one_message_of_the_protocol_without_a_spare_byte(whole):
-    for stage, _, _, values in replies(whole):
-        if stage != "hello":
-            body = values["tacit.body"]
-            assert encode(decode(FORMS[stage], body, "a site")) == body
+    for stage, _, body in messages(whole):
+        assert encode(decode(FORMS[stage], body, "a site")) == body
 
 
 def test_a_masked_vector_is_as_long_as_its_layout_and_the_check_word(whole):
@@ -93,12 +114,12 @@ def test_a_masked_vector_is_as_long_as_its_layout_and_the_check_word(whole):
 
 def test_sizes_do_not_depend_on_the_site(whole):
     sizes: dict[tuple[str, str, int], set[int]] = {}
-    for stage, task, _, values in replies(whole):
+    for stage, task, body in messages(whole):
         if stage in ("advertise", "confirm", "mask"):
-            message = decode(FORMS[stage], values["tacit.body"], "x")
+            message = decode(FORMS[stage], body, "x")
             name = len(message.uploaded.site if stage == "mask" else message.site)
             keyed = len(message.steps) if stage == "advertise" else 0
-            sizes.setdefault((stage, task, keyed), set()).add(len(values["tacit.body"]) - name)
+            sizes.setdefault((stage, task, keyed), set()).add(len(body) - name)
     assert all(len(found) == 1 for found in sizes.values())
 
 

@@ -10,6 +10,7 @@ from common.errors import OutOfOrder, TooFewSites
 from common.secagg import states
 from common.secagg.layout import layout_of
 from common.secagg.messages import Reveal, decode
+from common.secagg.riding import Riding, join, part
 from common.secagg.round import key, play_steady, sum_up
 from common.secagg.site import Given, advance
 
@@ -144,10 +145,76 @@ def test_a_refused_half_leaves_the_other_half(table):
     again = replace(five.context, model_hash=model(0))
     sites = five.sites()
     sites.models = {1: model(0)}
-    rounds = play_steady(five.policy, [again, again], sites)
-    with pytest.raises(TooFewSites, match=r"ADVERTISE.*not newer"):
+    trips = []
+
+    def exchange(stage, requests):
+        trips.append(stage)
+        return sites(stage, requests)
+
+    rounds = play_steady(five.policy, [again, again], exchange)
+    assert next(rounds).contributors == five.names
+    assert trips == ["advertise", "share", "mask", "confirm+advertise", "unmask"]
+    assert all(isinstance(state, states.Finished) for state in sites.states.values())
+    with pytest.raises(TooFewSites, match="PrivacyError"):
         next(rounds)
-    assert all(isinstance(riding.ending, states.Confirmed) for riding in sites.riding.values())
+
+
+@pytest.mark.parametrize("stage", ["confirm+advertise", "unmask+share"])
+def test_riding_that_fails_costs_two_trips_and_no_sum(table, stage):
+    """The halves of the next round are lost from too many sites; those of this round are not."""
+    five = table(5)
+    contexts = [replace(five.context, round=1 + i, model_hash=model(i)) for i in range(3)]
+    sites = five.sites()
+    sites.models = {1 + i: model(i) for i in range(3)}
+    trips, lost = [], []
+
+    def exchange(name, requests):
+        trips.append(name)
+        replies = sites(name, requests)
+        if name == stage and not lost:
+            lost.extend(list(five.names)[:3])
+            ends, begins = part(replies)
+            replies = join(ends, {k: v for k, v in begins.items() if k not in lost})
+        return replies
+
+    for outcome in play_steady(five.policy, contexts, exchange):
+        assert outcome.contributors == five.names
+        assert (outcome.words_W == five.plain_sum(five.names)).all()
+    failed = ["mask", "confirm+advertise", "unmask+share" if stage != trips[3] else "unmask"]
+    steady = ["mask", "confirm+advertise", "unmask+share"]
+    keying = ["advertise", "share"]
+    assert trips == [*keying, *failed, *keying, *steady, "mask", "confirm", "unmask"]
+
+
+@pytest.mark.parametrize("stage", ["confirm+advertise", "unmask+share"])
+def test_a_site_that_is_lost_while_keys_ride_misses_those_keys_alone(table, stage):
+    five = table(5)
+    contexts = [replace(five.context, round=1 + i, model_hash=model(i)) for i in range(3)]
+    sites = five.sites()
+    sites.models = {1 + i: model(i) for i in range(3)}
+    turn = []
+
+    def exchange(name, requests):
+        turn.append(name)
+        first = turn.count(name) == 1 and name == stage
+        sites.gone = {"site-02"} if first else set()
+        return sites(name, requests)
+
+    rounds = play_steady(five.policy, contexts, exchange)
+    without = tuple(name for name in five.names if name != "site-02")
+    assert [one.contributors for one in rounds] == [five.names, without, five.names]
+
+
+def test_a_site_that_rode_keeps_no_secret_of_the_round_that_ended(table):
+    five = table(5)
+    contexts = [replace(five.context, round=1 + i, model_hash=model(i)) for i in range(2)]
+    sites = five.sites()
+    sites.models = {1: model(0), 2: model(1)}
+    next(play_steady(five.policy, contexts, sites))
+    for site, state in sites.states.items():
+        assert isinstance(state, states.Shared)
+        assert state.context.round == 2
+        assert sites.riding[site] == Riding(state)
 
 
 @pytest.mark.slow
