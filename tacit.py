@@ -20,9 +20,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (simulation_commands, client_commands, server_commands):
-    app.registered_commands += group.registered_commands
-    app.registered_groups += group.registered_groups
+
+
+def _mount(commands: typer.Typer) -> None:
+    """Take over a folder's commands; groups of one name, from several folders, become one."""
+    app.registered_commands += commands.registered_commands
+    known = {group.name: group.typer_instance for group in app.registered_groups}
+    for group in commands.registered_groups:
+        there = known.get(group.name)
+        if there is None or group.typer_instance is None:
+            app.registered_groups.append(group)
+        else:
+            there.registered_commands += group.typer_instance.registered_commands
+
+
+for folder in (simulation_commands, client_commands, server_commands):
+    _mount(folder)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -24,7 +24,7 @@ class Errors:
     beta: float
 
 
-def trade_off(cost: Cost, points: int = 51) -> tuple[Errors, ...]:
+def trade_off(cost: Cost, points: int = 101) -> tuple[Errors, ...]:
     """Return the trade-off curve of a merged history at evenly spaced α.
 
     Guarantees: never above the true curve; β = 0 throughout where nothing bounds the loss.
