@@ -10,11 +10,16 @@ from rich.text import Text
 
 from client.budget.accounts import Account, SiteBudget
 from client.budget.asking import Setting
-from client.budget.measured import Measured
 from client.budget.planning import Planned, warnings
 from client.budget.verifying import Finding
 
 NOT_PRIVATE = "not differentially private"
+_PLAN_NOTE = (
+    "spent: ε against the coordinator and its helpers. rounds: what ε allows with that σ. of 100: "
+    "guesses that can be right. noise: its length over the most that the signal can have, over the "
+    "run. kept: share of the gain over chance, at the measured studies with the next less and the "
+    "next more noise. Other data, other models: neighbours, no promise."
+)
 _NARROW: Any = {"box": box.SIMPLE, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
@@ -134,7 +139,7 @@ def plan(setting: Setting, rows: tuple[Planned, ...]) -> RenderableType:
     for row in rows:
         by = (epsilon(row.by.outside), epsilon(row.by.broken)) if shared else ()
         table.add_row(*_plan_cells(row, by), _kept(row))
-    return Group(table, _near(rows), Text("\n".join(_plan_notes(setting))))
+    return Group(table, _near(rows), Text("\n".join((_PLAN_NOTE, *_cares(setting)))))
 
 
 def _plan_cells(row: Planned, by: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,14 +173,8 @@ def _near(rows: tuple[Planned, ...]) -> Table:
     return table
 
 
-def _plan_notes(setting: Setting) -> tuple[str, ...]:
-    return (
-        "spent: ε against the coordinator and its helpers. rounds: what ε allows with that σ.",
-        "of 100: guesses that can be right. noise: its length over the most that the signal can",
-        "have, over the run. kept: share of the gain over chance, at the measured studies with the",
-        "next less and the next more noise. Other data, other models: neighbours, no promise.",
-        *(f"Take care: {warning}" for warning in warnings(setting)),
-    )
+def _cares(setting: Setting) -> tuple[str, ...]:
+    return tuple(f"Take care: {warning}" for warning in warnings(setting))
 
 
 def verified(findings: tuple[Finding, ...]) -> Table:
