@@ -117,18 +117,22 @@ class Curve:
     """How a cost grows.
 
     Args:
-        name: of the line: "Tacit, 10 sites".
+        name: of what is measured: "Tacit", "Flower SecAgg+".
         side: "tacit" or "baseline".
         x: what grows: "parameters".
-        y: what is measured: "CPU of a client, s".
+        y: what is measured: "CPU of a client among 10 sites".
+        unit: of y.
         points: (x, y), x ascending.
+        variant: in which way it differs from the curve of the same name: "10 % dropped".
     """
 
     name: str
     side: Literal["tacit", "baseline"]
     x: str
     y: str
+    unit: str
     points: tuple[tuple[float, float], ...]
+    variant: str = ""
 
 
 @dataclass(frozen=True)
