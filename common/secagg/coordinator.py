@@ -10,9 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
-from common.secagg import transcript
+from common.secagg import masks, transcript
 from common.secagg.channel import public_key
-from common.secagg.masks import Words
 from common.secagg.messages import (
     Advert,
     AdvertiseRequest,
@@ -184,21 +183,22 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
         TooFewSites: fewer valid uploads than the threshold or the policy asks.
     """
     step = state.step
-    total_W = np.zeros(step.words + 1, np.uint64)
-
-    def add(site: str, upload: Upload) -> None:
-        np.add(total_W, _check_upload(step, site, upload), out=total_W)
-
-    found, blamed = sift(Upload, replies, step.keying.sharers, add)
+    found, blamed = sift(
+        Upload,
+        replies,
+        step.keying.sharers,
+        lambda site, upload: _check_upload(step, site, upload),
+    )
     blamed = state.blamed + blamed
     enough("MASK", found, step.keying.quorum, blamed)
     uploads = tuple(found[site] for site in sorted(found))
+    total_W = masks.add_up([np.frombuffer(upload.vector, "<u8") for upload in uploads])
     request = encode(ConfirmRequest(step.ctx, tuple(upload.uploaded for upload in uploads)))
     return Confirming(step, uploads, total_W, blamed), dict.fromkeys(found, request)
 
 
-def _check_upload(step: Step, site: str, upload: Upload) -> Words:
-    """Return the words of an upload whose hash its site signed.
+def _check_upload(step: Step, site: str, upload: Upload) -> None:
+    """Raise PeerMisbehaved unless an upload has the words of the layout and a signed hash.
 
     The hash itself is compared only when the sum does not open (`_blame_altered`): hashing
     all vectors would cost more than adding them up.
@@ -209,7 +209,6 @@ def _check_upload(step: Step, site: str, upload: Upload) -> Words:
     parts = (step.ctx, step.r1, site, one.y_hash)
     if one.site != site or not roster.signed(site, one.signature, "upload", *parts):
         raise PeerMisbehaved(site, "its upload is not signed over this attempt, model and R1")
-    return np.frombuffer(upload.vector, "<u8")
 
 
 def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 SEGMENT_BYTES = 1 << 18
 SEGMENT_WORDS = SEGMENT_BYTES // 8
 TAG_BYTES = 16
-_ZEROS = bytes(SEGMENT_BYTES)
+NONCE_BYTES = 12
+_ZEROS = memoryview(bytes(SEGMENT_BYTES))
 
 Words = NDArray[np.uint64]
 
@@ -47,8 +48,8 @@ class Stream:
 
 def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:
     """Write one segment of a stream into `out`, whose last 16 bytes take the tag."""
-    zeros = _ZEROS if out.size == SEGMENT_BYTES + TAG_BYTES else _ZEROS[: out.size - TAG_BYTES]
-    cipher.encrypt_into(segment.to_bytes(12, "big"), zeros, None, out.data)
+    zeros = _ZEROS[: out.size - TAG_BYTES]
+    cipher.encrypt_into(segment.to_bytes(NONCE_BYTES, "big"), zeros, None, out.data)
 
 
 def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
@@ -61,26 +62,36 @@ def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None
         plus: 32-byte keys whose stream is added.
         minus: 32-byte keys whose stream is subtracted.
     """
-    adding = [AESGCM(key) for key in plus]
-    taking = [AESGCM(key) for key in minus]
+    steps = [(AESGCM(key), np.add) for key in plus]
+    steps += [(AESGCM(key), np.subtract) for key in minus]
     room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
     for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):
         chunk = words_W[start : start + SEGMENT_WORDS]
-        out = room[: chunk.size * 8 + TAG_BYTES]
-        mask = out[: chunk.size * 8].view(np.uint64)
-        for cipher in adding:
-            _fill(cipher, segment, out)
-            np.add(chunk, mask, out=chunk)
-        for cipher in taking:
-            _fill(cipher, segment, out)
-            np.subtract(chunk, mask, out=chunk)
+        mask = room[: chunk.nbytes].view(np.uint64)
+        zeros, out = _ZEROS[: chunk.nbytes], room[: chunk.nbytes + TAG_BYTES].data
+        nonce = segment.to_bytes(NONCE_BYTES, "big")
+        for cipher, step in steps:
+            cipher.encrypt_into(nonce, zeros, None, out)
+            step(chunk, mask, out=chunk)
+
+
+def add_up(vectors: Sequence[Words]) -> Words:
+    """Return the sum of vectors of one length mod 2^64, chunk by chunk."""
+    total = np.empty(vectors[0].size, np.uint64)
+    for start in range(0, total.size, SEGMENT_WORDS):
+        chunk = total[start : start + SEGMENT_WORDS]
+        np.copyto(chunk, vectors[0][start : start + SEGMENT_WORDS])
+        for vector in vectors[1:]:
+            np.add(chunk, vector[start : start + SEGMENT_WORDS], out=chunk)
+    return total
 
 
 def checksum(key: bytes, words_W: Words) -> int:
     """Return Σ r_i x_i mod 2^64, the r_i being odd words of the stream of a public key.
 
-    Guarantees: linear in the words; changing any one word changes it; changing several in
-    a way that does not depend on the key goes unseen with probability at most 2^-63.
+    Guarantees: linear in the words; changing any one word changes it. Changes d_i that do not
+    depend on the key go unseen with probability at most 2^-(63-v), where 2^v is the largest
+    power of two that divides all d_i: 2^-63 unless all are even.
     """
     cipher, total = AESGCM(key), 0
     room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)

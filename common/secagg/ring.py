@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.errors import DataError, PrivacyError, ProtocolError
+from common.secagg import packing
 from common.secagg.derive import derive
 from common.secagg.layout import Exact, Layout, Real
 from common.secagg.masks import Stream, Words
+from common.secagg.packing import FloatArray, IntArray, Scaled
 
-CHUNK = 1 << 15
-EXACT_LIMIT = 1 << 20  # up to here a field plus 32 random bits is exact in float64
 Item = TypeVar("Item", Real, Exact)
-Number = TypeVar("Number", np.int32, np.int64)
-FieldArray = NDArray[np.int32]
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+Number = TypeVar("Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True)
@@ -76,18 +73,14 @@ def encode(
         DataError: a tensor or lane missing, of another shape, not finite or above its scale.
         PrivacyError: a weight above its cap.
 
-    Guarantees: the expectation of each field is the value itself, to within 2^-32 of a step.
+    Guarantees: the expectation of each field is the value itself, to within 2^-21 of a step.
     """
     counts = _weights(layout, weights)
-    fields = _room(layout)
-    secret = entropy(32)
-    for number, (real, part) in enumerate(_parts(layout.reals, fields)):
-        w = counts[real.weight] / layout.cap(real.weight)
-        if w:
-            values = _of_shape(real.name, real.shape, reals).reshape(-1)
-            noise = Stream(derive(secret, "rounding", number))
-            _round(values, w / layout.grid(real), noise, part, layout.limit, real.name)
-    return _assemble(layout, fields, counts, exacts)
+    words = np.empty(layout.words, np.uint64)
+    tensors = [_scaled(layout, real, counts[real.weight], reals) for real in layout.reals]
+    noise = Stream(derive(entropy(32), "rounding"))
+    packing.round_into(words[: layout.packed_words], layout, tensors, noise)
+    return _finish(layout, words, counts, exacts)
 
 
 def encode_grid(
@@ -109,10 +102,10 @@ def encode_grid(
         PrivacyError: a weight above its cap.
     """
     counts = _weights(layout, weights)
-    fields = _room(layout)
-    for real, part in _parts(layout.reals, fields):
-        part[:] = _integers(real.name, real.shape, grids, layout.limit)
-    return _assemble(layout, fields, counts, exacts)
+    words = np.empty(layout.words, np.uint64)
+    tensors = [_integers(real.name, real.shape, grids, layout.limit) for real in layout.reals]
+    packing.pack_into(words[: layout.packed_words], layout, tensors)
+    return _finish(layout, words, counts, exacts)
 
 
 def decode(layout: Layout, words_W: Words, sites: int) -> Decoded:
@@ -128,18 +121,13 @@ def decode(layout: Layout, words_W: Words, sites: int) -> Decoded:
     """
     if words_W.shape != (layout.words,) or not 1 <= sites <= layout.sites:
         raise ProtocolError(f"expected {layout.words} words of 1 to {layout.sites} sites")
-    fields = _unpack(layout, words_W[: layout.packed_words])
-    if fields.size and max(int(fields.max()), -int(fields.min())) > sites * layout.limit:
-        raise ProtocolError("a field of the sum is larger than its contributors can make it")
+    fields = packing.unpack(words_W[: layout.packed_words], layout, sites)
     rest = words_W[layout.packed_words :].view(np.int64)
     weights = {w.name: int(rest[i]) for i, w in enumerate(layout.weights)}
     for weight in layout.weights:
         if not 0 <= weights[weight.name] <= sites * weight.cap:
             raise ProtocolError(f"the sum of {weight.name} is beyond what its sites can send")
-    sums = {
-        real.name: np.multiply(part, layout.grid(real), dtype=np.float64).reshape(real.shape)
-        for real, part in _parts(layout.reals, fields)
-    }
+    sums = {real.name: part.reshape(real.shape) for real, part in _parts(layout.reals, fields)}
     lanes = _parts(layout.exacts, rest[len(layout.weights) :])
     exacts = {lane.name: part.reshape(lane.shape).copy() for lane, part in lanes}
     return Decoded(sums, weights, exacts, sites, layout)
@@ -171,6 +159,17 @@ def _weights(layout: Layout, weights: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
+def _scaled(layout: Layout, real: Real, count: int, given: Mapping[str, ArrayLike]) -> Scaled:
+    """Return a tensor's values and their factor; zeros, and nothing read, for a weight of 0."""
+    if not count:
+        return Scaled(real.name, None, 1.0)
+    values = _of_shape(real.name, real.shape, given).reshape(-1)
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{real.name}: expected real numbers, got {values.dtype}")
+    w = count / layout.cap(real.weight)
+    return Scaled(real.name, values, w / layout.grid(real))
+
+
 def _of_shape(
     name: str, shape: tuple[int, ...], given: Mapping[str, ArrayLike]
 ) -> NDArray[np.generic]:
@@ -195,84 +194,15 @@ def _integers(
     return values.astype(np.int64)
 
 
-def _round(
-    values_N: NDArray[np.generic],
-    factor: float,
-    noise: Stream,
-    out_N: FieldArray,
-    limit: int,
-    name: str,
-) -> None:
-    """Write floor(values · factor + u), u uniform in [0, 1); raise DataError beyond ±limit."""
-    if values_N.dtype.kind not in "fiub":
-        raise DataError(f"{name}: expected real numbers, got {values_N.dtype}")
-    scaled, uniform = np.empty((2, CHUNK), np.float64)
-    for start in range(0, values_N.size, CHUNK):
-        chunk = values_N[start : start + CHUNK]
-        x, u = scaled[: chunk.size], uniform[: chunk.size]
-        np.multiply(chunk, factor, out=x, dtype=np.float64)
-        if not (x.max() <= limit and x.min() >= -limit):
-            _clip_rounding(x, limit, name)
-        np.multiply(noise.take(4 * chunk.size).view("<u4"), 2.0**-32, out=u, dtype=np.float64)
-        np.add(x, u, out=x)
-        np.floor(x, out=x)
-        if limit > EXACT_LIMIT:
-            np.minimum(x, limit, out=x)
-        out_N[start : start + CHUNK] = x
-
-
-def _clip_rounding(x_N: FloatArray, limit: int, name: str) -> None:
-    """Clip values that only the rounding of the scale put beyond ±limit; refuse all others."""
-    if not np.abs(x_N).max() <= limit * (1 + 2.0**-40):
-        raise DataError(f"{name}: {_wrong(x_N)}")
-    np.clip(x_N, -limit, limit, out=x_N)
-
-
-def _wrong(x_N: FloatArray) -> str:
-    """Return what is wrong with values that were refused, without saying any of them."""
-    if np.isnan(x_N).any():
-        return "holds NaN; mend the training before it can be sent"
-    if np.isinf(x_N).any():
-        return "holds an infinity; mend the training before it can be sent"
-    return "a value is beyond the public scale; clip it, or agree on a larger scale in the policy"
-
-
-def _room(layout: Layout) -> FieldArray:
-    """Return zeros for every field, those that fill up the last words included."""
-    return np.zeros(layout.packed_words * layout.fields_a_word, np.int32)
-
-
-def _assemble(
-    layout: Layout, fields: FieldArray, counts: Mapping[str, int], exacts: Mapping[str, ArrayLike]
+def _finish(
+    layout: Layout,
+    words_W: Words,
+    counts: Mapping[str, int],
+    exacts: Mapping[str, ArrayLike],
 ) -> Words:
-    """Return fields packed planar (word i holds fields i, i + m, i + 2m), weights and lanes."""
-    words = np.empty(layout.words, np.int64)
-    m = layout.packed_words
-    planes = fields.reshape(layout.fields_a_word, m)
-    for start in range(0, m, CHUNK):
-        packed = words[start : min(start + CHUNK, m)]
-        packed[:] = planes[0, start : start + CHUNK]
-        for j in range(1, layout.fields_a_word):
-            plane = planes[j, start : start + CHUNK].astype(np.int64)
-            np.left_shift(plane, j * layout.field_bits, out=plane)
-            np.add(packed, plane, out=packed)
-    rest = words[m:]
+    """Write weights and exact lanes behind the packed fields, and return the words."""
+    rest = words_W[layout.packed_words :].view(np.int64)
     rest[: len(layout.weights)] = [counts[weight.name] for weight in layout.weights]
     for lane, part in _parts(layout.exacts, rest[len(layout.weights) :]):
         part[:] = _integers(lane.name, lane.shape, exacts, lane.cap)
-    return words.view(np.uint64)
-
-
-def _unpack(layout: Layout, packed_W: Words) -> FieldArray:
-    """Return the signed fields of a sum."""
-    bits, m = layout.field_bits, layout.packed_words
-    half, low = np.int64(1 << bits - 1), np.int64((1 << bits) - 1)
-    planes = np.empty((layout.fields_a_word, m), np.int32)
-    for start in range(0, m, CHUNK):
-        left = packed_W[start : start + CHUNK].view(np.int64).copy()
-        for plane in planes[:, start : start + CHUNK]:
-            field = ((left + half) & low) - half
-            plane[:] = field
-            left -= field
-            left >>= bits
-    return planes.reshape(-1)[: layout.fields]
+    return words_W
