@@ -12,6 +12,7 @@ from client.draft import draft_study
 from common.config import Study
 from common.errors import ConfigError
 from common.settings import differences_yaml, load_study, study_names
+from simulations.attacks.commands import app as attack
 from simulations.bench.commands import bench
 from simulations.console import aside, console, following
 from simulations.corpus import write_corpus
@@ -33,6 +34,7 @@ from simulations.studies import ENGINES, simulate
 
 app = typer.Typer()
 app.add_typer(bench, name="bench")
+app.add_typer(attack, name="attack")
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings on top of the study: privacy.mode=local …")

@@ -1,0 +1,1 @@
+"""A cheating coordinator against the secure sum: this project's, and Flower's SecAgg+ beside it."""
