@@ -23,18 +23,18 @@ MOST_NAME_BYTES = 64
 class Reader:
     """A cursor over received bytes that never reads past their end."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
-        self.data = memoryview(data).cast("B")
-        self.size = len(self.data)
-        self.at = 0
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data = data
+        self.size = len(data)
+        self.at = at
 
     @property
     def left(self) -> int:
         """How many bytes have not been read."""
         return self.size - self.at
 
-    def take(self, size: int) -> memoryview:
-        """Return the next `size` bytes, without copying them."""
+    def take(self, size: int) -> bytes:
+        """Return a copy of the next `size` bytes."""
         start, end = self.at, self.at + size
         if end > self.size:
             raise ProtocolError(f"{size} bytes were announced, {self.left} are left")
@@ -45,9 +45,12 @@ class Reader:
         """Return the next big-endian unsigned integer of `size` bytes."""
         return int.from_bytes(self.take(size), "big")
 
-    def copy(self, size: int) -> bytes:
-        """Return a copy of the next `size` bytes."""
-        return self.take(size).tobytes()
+    def view(self, size: int) -> memoryview:
+        """Return the next `size` bytes, without copying them."""
+        if size > self.left:
+            raise ProtocolError(f"{size} bytes were announced, {self.left} are left")
+        self.at += size
+        return memoryview(self.data)[self.at - size : self.at]
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,13 @@ class Codec(Generic[T]):
         self.write(value, out)
         return out
 
-    def load(self, data: bytes | memoryview) -> T:
-        """Return the value that `data` encodes; raises ProtocolError when bytes are left over."""
-        reader = Reader(data)
+    def load(self, data: bytes | memoryview, at: int = 0) -> T:
+        """Return the value that `data` encodes from byte `at` on.
+
+        Raises:
+            ProtocolError: it encodes none, or bytes are left over.
+        """
+        reader = Reader(data if isinstance(data, bytes) else bytes(data), at)
         value = self.read(reader)
         if reader.left:
             raise ProtocolError(f"{reader.left} bytes too many")
@@ -102,7 +109,7 @@ def fixed(size: int) -> Codec[bytes]:
             raise ProtocolError(f"expected {size} bytes, got {len(value)}")
         out.append(value)
 
-    return Codec(write, lambda reader: reader.copy(size), size)
+    return Codec(write, lambda reader: reader.take(size), size)
 
 
 def blob(most: int) -> Codec[bytes]:
@@ -117,7 +124,7 @@ def blob(most: int) -> Codec[bytes]:
         size = reader.number(4)
         if size > most:
             raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
-        return reader.copy(size)
+        return reader.take(size)
 
     return Codec(write, read, 4)
 
@@ -139,7 +146,7 @@ def view(most: int) -> Codec[Piece]:
         size = reader.number(8)
         if size > most:
             raise ProtocolError(f"expected at most {most} bytes, {size} were announced")
-        return reader.take(size)
+        return reader.view(size)
 
     return Codec(write, read, 11)
 
@@ -171,7 +178,7 @@ def many(item: Codec[T], most: int) -> Codec[tuple[T, ...]]:
         count = reader.number(4)
         if count > most or count * item.least > reader.left:
             raise ProtocolError(f"{count} items were announced, more than can follow")
-        return tuple(item.read(reader) for _ in range(count))
+        return tuple([item.read(reader) for _ in range(count)])
 
     return Codec(write, read, 4)
 
@@ -191,14 +198,16 @@ def struct(cls: type[T], *codecs: Codec[Any]) -> Codec[T]:
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     if len(names) != len(codecs):
         raise TypeError(f"{cls.__name__} has {len(names)} fields, {len(codecs)} codecs were given")
-    pairs = list(zip(names, codecs, strict=True))
+    writes = [(name, codec.write) for name, codec in zip(names, codecs, strict=True)]
 
     def write(value: T, out: list[Piece]) -> None:
-        for name, codec in pairs:
-            codec.write(getattr(value, name), out)
+        for name, put in writes:
+            put(getattr(value, name), out)
+
+    reads = [codec.read for codec in codecs]
 
     def read(reader: Reader) -> T:
-        return cls(*(codec.read(reader) for codec in codecs))
+        return cls(*[read(reader) for read in reads])
 
     return Codec(write, read, sum(codec.least for codec in codecs))
 

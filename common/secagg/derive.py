@@ -41,21 +41,26 @@ def digest(purpose: str, *parts: Part) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _begun(purpose: str, *parts: Part) -> "hashlib._Hash":
-    return hashlib.sha256(label(purpose, *parts))
+def public_label(purpose: str, *parts: Part) -> bytes:
+    """Return label(purpose, *parts) of public parts, remembering it; for many hashes alike."""
+    return label(purpose, *parts)
 
 
-def digest_after(purpose: str, begin: tuple[Part, ...], *parts: Part) -> bytes:
-    """Return digest(purpose, *begin, *parts), remembering how it begins; for many alike.
+@lru_cache(maxsize=4096)
+def public_tail(*parts: Part) -> bytes:
+    """Return what public parts add to a label, remembering it."""
+    return _prefixed(parts)
+
+
+def digest_between(head: bytes, tail: bytes, value: bytes) -> bytes:
+    """Return the digest of a label that starts and goes on like these, and ends with a value.
 
     Args:
-        purpose: of the hash.
-        begin: public parts that many hashes have in common.
-        parts: the rest.
+        head: from public_label.
+        tail: from public_tail.
+        value: the last part, below 4096 bytes.
     """
-    hashing = _begun(purpose, *begin).copy()
-    hashing.update(_prefixed(parts))
-    return hashing.digest()
+    return hashlib.sha256(b"".join((head, tail, _LENGTHS[len(value)], value))).digest()
 
 
 def derive(secret: bytes, purpose: str, *parts: Part, size: int = 32) -> bytes:

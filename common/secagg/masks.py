@@ -62,7 +62,7 @@ def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None
         plus: 32-byte keys whose stream is added.
         minus: 32-byte keys whose stream is subtracted.
     """
-    steps = [(AESGCM(key), np.add) for key in plus]
+    steps: list[tuple[AESGCM, np.ufunc]] = [(AESGCM(key), np.add) for key in plus]
     steps += [(AESGCM(key), np.subtract) for key in minus]
     room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
     for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):

@@ -270,7 +270,7 @@ def decode(cls: type[M], data: bytes | memoryview, sender: str) -> M:
     if head != MAGIC + bytes([tag]):
         raise PeerMisbehaved(sender, f"expected {cls.__name__}, got another message")
     try:
-        message = form.load(memoryview(data)[len(head) :])
+        message = form.load(data, len(head))
     except ProtocolError as error:
         raise PeerMisbehaved(sender, f"malformed {cls.__name__}: {error}") from error
     return message  # type: ignore[return-value]

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 
 from common.secagg.channel import KeyPair, Suite, key_pair
 from common.secagg.codec import Piece
-from common.secagg.derive import Part, derive, digest, digest_after, label
+from common.secagg.derive import (
+    Part,
+    derive,
+    digest,
+    digest_between,
+    label,
+    public_label,
+    public_tail,
+)
 from common.secagg.masks import Words, checksum
 from common.secagg.messages import (
     ADVERT,
@@ -83,7 +91,8 @@ def commitment(
     kind: str, keying: bytes, r0: bytes, dealer: str, holder: str, step: int, value: bytes
 ) -> bytes:
     """Return the hash commitment to a share ("b" or "s") or to a pair key ("pair")."""
-    return digest_after(f"commitment {kind}", (keying, r0, dealer), holder, step, value)
+    head = public_label(f"commitment {kind}", keying, r0, dealer)
+    return digest_between(head, public_tail(holder, step), value)
 
 
 def shares_info(keying: bytes, r0: bytes, dealer: str, holder: str) -> bytes:
