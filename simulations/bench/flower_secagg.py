@@ -45,14 +45,18 @@ class Cost:
     Args:
         client_share_s: dealing shares and keys.
         client_mask_s: quantising, masking and serialising a vector.
-        server_s: adding up, recovering and decoding.
+        server_s: adding up, recovering and decoding; of Flower, all that its server does.
         upload_bytes: of one masked vector.
+        client_round_s: all stages of a client.
+        server_round_s: all stages of the server.
     """
 
     client_share_s: float
     client_mask_s: float
     server_s: float
     upload_bytes: int
+    client_round_s: float
+    server_round_s: float
 
 
 class _Client(NumPyClient):
@@ -169,7 +173,14 @@ def secagg_plus(sites: int, parameters: int, lost: int = 0, seed: int = 0) -> Co
     started = process_time()
     _play(grid, parameters)
     server_s = process_time() - started - grid.clients_s
-    return Cost(grid.least_s[SHARE], grid.least_s[MASK], server_s, grid.upload_bytes)
+    return Cost(
+        grid.least_s[SHARE],
+        grid.least_s[MASK],
+        server_s,
+        grid.upload_bytes,
+        sum(grid.least_s),
+        server_s,
+    )
 
 
 def client_s(sites: int, parameters: int, stage: int, clients: int) -> float:

@@ -2,73 +2,40 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple
 from time import process_time
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from common.secagg import masks
+from simulations.bench.figures import Figure, faster, share
 from simulations.bench.flower_secagg import MASK, SHARE, Cost, client_s, fedavg_s, secagg_plus
 from simulations.bench.tacit_secagg import Round, secure_sum
 
-
-@dataclass(frozen=True)
-class Row:
-    """One figure.
-
-    Args:
-        what: was measured.
-        sites: in the round.
-        parameters: of the update.
-        flower: its cost, in seconds of CPU or in bytes.
-        tacit: this project's cost, in the same.
-        ratio: how many times less this project needs; or, where it says "share", which
-            share of the other's cost it needs.
-        asked: the least ratio asked for; the largest share.
-        met: whether it is met.
-    """
-
-    what: str
-    sites: int
-    parameters: int
-    flower: float
-    tacit: float
-    ratio: float
-    asked: float
-    met: bool
-
-
-def measure(
-    sites: Sequence[int] = (10, 50),
-    parameters: int = 1_000_000,
-    repetitions: int = 2,
-    share_sites: int = 100,
-) -> list[Row]:
-    """Return the table of figures, each the least of several repetitions.
-
-    Args:
-        sites: cohorts to measure.
-        parameters: of the update.
-        repetitions: rounds of either side, alternating; more than 20 sites are played once.
-        share_sites: cohort whose SHARE stage is measured, on a tiny update.
-    """
-    rows = [masks_row(parameters)]
-    for n in sites:
-        rounds = repetitions if n <= 20 else 1
-        rows += round_rows(n, parameters, rounds)
-    rows += share_rows(share_sites)
-    return rows
+CLIENT = "client: quantise, mask, serialise"
+ASKED = {
+    (CLIENT, 10, 1_000_000): 12.0,
+    (CLIENT, 50, 1_000_000): 14.0,
+    (CLIENT, 50, 10_000_000): 18.0,
+    ("server: sum, recover, decode", 10, 1_000_000): 30.0,
+    ("server: sum, recover, decode", 50, 1_000_000): 100.0,
+    ("server, 10 % dropped", 10, 1_000_000): 30.0,
+    ("server, 10 % dropped", 50, 1_000_000): 100.0,
+    ("server against plaintext FedAvg", 10, 1_000_000): 0.5,
+    ("server against plaintext FedAvg", 50, 1_000_000): 0.5,
+    ("share stage, x25519", 100, 100): 50.0,
+    ("share stage, mlkem768_x25519", 100, 100): 50.0,
+    ("masks applied against raw AES-256-CTR", 20, 1_000_000): 1.5,
+    ("upload against float32", 10, 1_000_000): 0.67,
+    ("upload against float32", 50, 1_000_000): 0.67,
+}
+"""(what, sites, parameters): what was asked; at other sizes a figure is only reported."""
 
 
 def _least(costs: Sequence[Cost]) -> Cost:
     """Return the least of each figure."""
-    return Cost(
-        min(cost.client_share_s for cost in costs),
-        min(cost.client_mask_s for cost in costs),
-        min(cost.server_s for cost in costs),
-        min(cost.upload_bytes for cost in costs),
-    )
+    return Cost(*(min(values) for values in zip(*map(astuple, costs), strict=True)))
 
 
 def _alternating(n: int, parameters: int, lost: int, repetitions: int) -> tuple[Cost, Cost]:
@@ -80,61 +47,46 @@ def _alternating(n: int, parameters: int, lost: int, repetitions: int) -> tuple[
     return _least([pair[0] for pair in pairs]), _least([pair[1] for pair in pairs])
 
 
-def round_rows(n: int, parameters: int, repetitions: int) -> list[Row]:
-    """Return the figures of whole rounds of n sites."""
-    client_asked, server_asked = (12.0, 30.0) if n <= 20 else (14.0, 100.0)
-    flower, tacit = _alternating(n, parameters, 0, repetitions)
-    lossy, ours = _alternating(n, parameters, n // 10, repetitions)
-    plain = min(fedavg_s(n, parameters) for _ in range(3))
+def of_rounds(n: int, parameters: int, repetitions: int) -> list[Figure]:
+    """Return the figures of whole rounds of n sites; of more than 20 sites one is played."""
+    rounds = repetitions if n <= 20 else 1
+    flower, tacit = _alternating(n, parameters, 0, rounds)
+    lossy, ours = _alternating(n, parameters, n // 10, rounds)
+    plain_s = min(fedavg_s(n, parameters) for _ in range(3))
+    size, sent = (n, parameters), (4.0 * parameters, float(tacit.upload_bytes))
     return [
-        _faster(
-            "client: quantise, mask, serialise",
-            (n, parameters),
-            (flower.client_mask_s, tacit.client_mask_s),
-            client_asked,
-        ),
-        _faster(
-            "server: sum, recover, decode",
-            (n, parameters),
-            (flower.server_s, tacit.server_s),
-            server_asked,
-        ),
-        _faster(
-            "server, 10 % dropped", (n, parameters), (lossy.server_s, ours.server_s), server_asked
-        ),
-        _share(
-            "server against plaintext FedAvg (share)",
-            (n, parameters),
-            (plain, tacit.server_s),
-            0.5,
-        ),
-        _share(
-            "upload against float32 (share)",
-            (n, parameters),
-            (4.0 * parameters, tacit.upload_bytes),
-            0.67,
-        ),
+        _faster(CLIENT, size, flower.client_mask_s, tacit.client_mask_s),
+        _faster("client: all stages", size, flower.client_round_s, tacit.client_round_s),
+        _faster("server: sum, recover, decode", size, flower.server_s, tacit.server_s),
+        _faster("server, 10 % dropped", size, lossy.server_s, ours.server_s),
+        _faster("server: all stages", size, flower.server_round_s, tacit.server_round_s),
+        _share("server against plaintext FedAvg", size, plain_s, tacit.server_s),
+        _share("upload against float32", size, *sent, unit="B"),
     ]
 
 
-def share_rows(n: int, clients: int = 5) -> list[Row]:
-    """Return the cost of the SHARE stage at a client, both suites."""
-    flower = client_s(n, 100, SHARE, clients)
-    rows = []
-    for suite in ("x25519", "mlkem768_x25519"):
-        tacit = Round(n, 100, 0, suite).client_share_s(clients)
-        rows.append(_faster(f"share stage, {suite}", (n, 100), (flower, tacit), 50.0))
-    return rows
+def of_sharing(n: int, clients: int = 5) -> list[Figure]:
+    """Return the cost of the SHARE stage at a client, both suites, on a tiny update."""
+    flower_s = client_s(n, 100, SHARE, clients)
+    return [
+        _faster(
+            f"share stage, {suite}",
+            (n, 100),
+            flower_s,
+            Round(n, 100, 0, suite).client_share_s(clients),
+        )
+        for suite in ("x25519", "mlkem768_x25519")
+    ]
 
 
-def large_row(n: int, parameters: int, clients: int = 3) -> Row:
+def of_large(n: int, parameters: int, clients: int = 3) -> list[Figure]:
     """Return the cost of masking a large update: a few clients play it, and no server."""
-    flower = client_s(n, parameters, MASK, clients)
-    tacit = Round(n, parameters, 0, "x25519").client_mask_s(clients)
-    return _faster("client: quantise, mask, serialise", (n, parameters), (flower, tacit), 18.0)
+    flower_s = client_s(n, parameters, MASK, clients)
+    tacit_s = Round(n, parameters, 0, "x25519").client_mask_s(clients)
+    return [_faster(CLIENT, (n, parameters), flower_s, tacit_s)]
 
 
-def masks_row(parameters: int) -> Row:
+def of_masks(parameters: int) -> list[Figure]:
     """Return the cost of masks applied against the raw AES-256-CTR of the same library."""
     words_W = np.zeros(parameters // 3, np.uint64)
     keys, zeros = [os.urandom(32) for _ in range(20)], bytes(words_W.nbytes)
@@ -145,17 +97,21 @@ def masks_row(parameters: int) -> Row:
 
     raw_s = min(_timed(raw) for _ in range(5))
     ours_s = min(_timed(lambda: masks.apply(words_W, keys, [])) for _ in range(5))
-    return _faster("masks applied against raw AES-256-CTR", (20, parameters), (raw_s, ours_s), 1.5)
+    return [_faster("masks applied against raw AES-256-CTR", (20, parameters), raw_s, ours_s)]
 
 
-def _faster(what: str, size: tuple[int, int], costs: tuple[float, float], asked: float) -> Row:
-    ratio = costs[0] / costs[1]
-    return Row(what, *size, *costs, ratio, asked, ratio >= asked)
+def _faster(what: str, size: tuple[int, int], baseline: float, tacit: float) -> Figure:
+    return faster(what, _setting(size), (baseline, tacit), ASKED.get((what, *size)))
 
 
-def _share(what: str, size: tuple[int, int], costs: tuple[float, float], asked: float) -> Row:
-    share = costs[1] / costs[0]
-    return Row(what, *size, *costs, share, asked, round(share, 2) <= asked)
+def _share(
+    what: str, size: tuple[int, int], baseline: float, tacit: float, unit: str = "s"
+) -> Figure:
+    return share(what, _setting(size), (baseline, tacit), ASKED.get((what, *size)), unit)
+
+
+def _setting(size: tuple[int, int]) -> dict[str, int]:
+    return dict(zip(("sites", "parameters"), size, strict=True))
 
 
 def _timed(run: Callable[[], object]) -> float:

@@ -5,17 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from simulations.bench import ckks
-from simulations.bench.figures import Figure, Outcome, faster, share
+from simulations.bench.figures import Figure, Outcome, faster
 from simulations.bench.growth import Point, over_parameters, over_sites, point
 from simulations.bench.machine import facts
-from simulations.bench.secagg import Row, large_row, masks_row, round_rows, share_rows
+from simulations.bench.secagg import of_large, of_masks, of_rounds, of_sharing
 from simulations.bench.tacit_secagg import secure_sum
 
 Watch = Callable[[str], None]
 Jobs = dict[str, Callable[[], list[Figure]]]
 PACKAGES = ("flwr", "cryptography", "numpy", "tenseal")
-ASKED_AT = {(10, 1_000_000), (50, 1_000_000), (50, 10_000_000)}
-"""Sites and parameters for which figures were asked; at other sizes they are only reported."""
 CKKS_NOTE = "CKKS as NVFlare uses it: TenSEAL, degree 8192, 60+40+40 bits, one key for all clients."
 
 
@@ -107,43 +105,17 @@ def run(chosen: Plan, watch: Watch) -> Outcome:
 def _jobs(chosen: Plan) -> Jobs:
     """Return what makes the table's rows, by what a person is told meanwhile."""
     d = chosen.parameters
-    jobs: Jobs = {"masks against raw AES": lambda: _figures([masks_row(d)])}
+    jobs: Jobs = {"masks against raw AES": partial(of_masks, d)}
     for n in chosen.sites:
-        jobs[f"rounds of {n} sites, {d:,} parameters"] = partial(_rounds, chosen, n)
+        jobs[f"rounds of {n} sites, {d:,} parameters"] = partial(
+            of_rounds, n, d, chosen.repetitions
+        )
     if chosen.large_sites:
         n, size = chosen.large_sites, chosen.large_parameters
-        jobs[f"clients of {n} sites, {size:,} parameters"] = lambda: _figures([large_row(n, size)])
-    jobs[f"share stage of {chosen.share_sites} sites"] = lambda: _figures(
-        share_rows(chosen.share_sites)
-    )
-    jobs["CKKS"] = lambda: against_ckks(chosen.sites[0], d, chosen.repetitions)
+        jobs[f"clients of {n} sites, {size:,} parameters"] = partial(of_large, n, size)
+    jobs[f"share stage of {chosen.share_sites} sites"] = partial(of_sharing, chosen.share_sites)
+    jobs["CKKS"] = partial(against_ckks, chosen.sites[0], d, chosen.repetitions)
     return jobs
-
-
-def _rounds(chosen: Plan, n: int) -> list[Figure]:
-    return _figures(round_rows(n, chosen.parameters, chosen.repetitions if n <= 20 else 1))
-
-
-def _figures(rows: list[Row]) -> list[Figure]:
-    """Return rows as figures of the common table, with what was asked at their size."""
-    return [_figure(row) for row in rows]
-
-
-def _figure(row: Row) -> Figure:
-    name, is_share, _ = row.what.partition(" (share)")
-    setting = {"sites": row.sites, "parameters": row.parameters}
-    asked = row.asked if is_asked(row) else None
-    unit = "B" if name.startswith("upload") else "s"
-    return (share if is_share else faster)(name, setting, (row.flower, row.tacit), asked, unit)
-
-
-def is_asked(row: Row) -> bool:
-    """Whether a figure was asked for this size."""
-    if row.what.startswith("share stage"):
-        return row.sites >= 100
-    if row.what.startswith("masks"):
-        return row.parameters >= 1_000_000
-    return (row.sites, row.parameters) in ASKED_AT
 
 
 def against_ckks(sites: int, parameters: int, repetitions: int) -> list[Figure]:

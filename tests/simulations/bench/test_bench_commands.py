@@ -11,8 +11,7 @@ from simulations.bench import ckks
 from simulations.bench.figures import Curve, Outcome
 from simulations.bench.machine import facts
 from simulations.bench.plot import growth
-from simulations.bench.secagg import Row
-from simulations.bench.secagg_outcome import Plan, against_ckks, is_asked, plan, run, steps
+from simulations.bench.secagg_outcome import Plan, against_ckks, plan, run, steps
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "docs/schemas/bench.json").read_text(encoding="utf-8"))
@@ -30,8 +29,10 @@ TINY = Plan(
 ROWS = [
     "masks applied against raw AES-256-CTR",
     "client: quantise, mask, serialise",
+    "client: all stages",
     "server: sum, recover, decode",
     "server, 10 % dropped",
+    "server: all stages",
     "server against plaintext FedAvg",
     "upload against float32",
     "client: quantise, mask, serialise",
@@ -67,7 +68,7 @@ def test_every_row_is_measured_and_every_step_said(monkeypatch):
     assert [figure.what for figure in found.figures[-2:]] == [CKKS_ROWS[0], CKKS_ROWS[2]]
     assert {figure.verdict for figure in found.figures[:-2]} == {"reported"}
     sizes = [figure.setting["parameters"] for figure in found.figures]
-    assert sizes == [600] * 6 + [3000] + [100] * 2 + [600] * 2
+    assert sizes == [600] * 8 + [3000] + [100] * 2 + [600] * 2
     lines = [(c.name, c.variant, c.x, [x for x, _ in c.points]) for c in found.curves]
     assert lines == [
         ("Flower SecAgg+", "", "parameters", [300, 3000]),
@@ -78,24 +79,6 @@ def test_every_row_is_measured_and_every_step_said(monkeypatch):
         ("Tacit", "10 % dropped", "sites", [4, 5]),
     ]
     assert all(y > 0 for curve in found.curves for _, y in curve.points)
-
-
-@pytest.mark.parametrize(
-    ("what", "sites", "parameters", "asked"),
-    [
-        ("client: quantise, mask, serialise", 10, 1_000_000, True),
-        ("client: quantise, mask, serialise", 50, 1_000_000, True),
-        ("client: quantise, mask, serialise", 50, 10_000_000, True),
-        ("server: sum, recover, decode", 10, 6000, False),
-        ("server: sum, recover, decode", 20, 1_000_000, False),
-        ("masks applied against raw AES-256-CTR", 20, 1_000_000, True),
-        ("masks applied against raw AES-256-CTR", 20, 6000, False),
-        ("share stage, x25519", 100, 100, True),
-        ("share stage, x25519", 4, 100, False),
-    ],
-)
-def test_a_figure_is_asked_at_its_own_size_only(what, sites, parameters, asked):
-    assert is_asked(Row(what, sites, parameters, 1.0, 1.0, 1.0, 1.0, True)) is asked
 
 
 def test_what_is_typed_goes_over_the_plan():
@@ -138,6 +121,7 @@ def test_json_is_all_of_standard_output(invoke, tmp_path):
 
 def test_the_table_and_the_place_of_the_plot_are_printed(invoke, tmp_path, monkeypatch):
     without_tenseal(monkeypatch)
+    monkeypatch.setattr("simulations.bench.secagg_outcome.QUICK", TINY)
     done = invoke("bench", "secagg", "--quick", "--sites", "5", "--parameters", "3000")
     assert done.exit_code == 0
     for heading in ("what", "sites", "parameters", "baseline", "Tacit", "ratio", "asked", "met"):
