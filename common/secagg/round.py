@@ -174,10 +174,12 @@ class Sites:
         """Return the replies to a joined stage; after UNMASK what began is what goes on."""
         replies = {}
         for site, request in requests.items():
+            member, take = self.members[site], partial(self._take, site)
             before = replace(self.riding.get(site, Riding()), ending=self.states.get(site))
-            after, replies[site] = ride(
-                self.members[site], stage, before, request, partial(self._take, site)
-            )
+            try:
+                after, replies[site] = ride(member, stage, before, request, take)
+            except TacitError as error:
+                after, replies[site] = before, refuse(member, error)
             self.riding[site] = after
             if after.ending is not None:
                 self.states[site] = after.ending

@@ -1,11 +1,15 @@
 """Any message of a round may arrive changed: the sum is exact, or the round aborts with names."""
 
+import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 
 from common.errors import TacitError
 from common.secagg.messages import FORMS, MAGIC
+from common.secagg.riding import JOINED
+from common.secagg.round import play_steady
 
 STAGES = ("advertise", "share", "mask", "confirm", "unmask")
 
@@ -66,9 +70,9 @@ MUTATIONS = (
 class Mutating:
     """An exchange that changes one message, or a few, of one stage in one direction."""
 
-    def __init__(self, sites, draw):
+    def __init__(self, sites, draw, stages=STAGES):
         self.sites, self.draw = sites, draw
-        self.stage = draw.choice(STAGES)
+        self.stage = draw.choice(stages)
         self.requests = draw.random() < 0.5
         self.mutate = draw.choice(MUTATIONS)
         self.victims = draw.choice((1, 1, 1, 2))
@@ -109,6 +113,35 @@ def run(table, count, seed):
     return exact, aborted
 
 
+def run_steady(table, count, seed):
+    """The same over three rounds whose keys ride, with every message of a joined stage at stake."""
+    draw = random.Random(seed)
+    exact = aborted = 0
+    for i in range(count):
+        five = table(draw.choice((4, 5)), seed=f"{seed}/{i}")
+        hashes = [hashlib.sha256(b"model %d" % n).digest() for n in range(3)]
+        contexts = [
+            replace(five.context, round=1 + n, model_hash=one) for n, one in enumerate(hashes)
+        ]
+        sites = five.sites()
+        sites.models = {1 + n: one for n, one in enumerate(hashes)}
+        exchange = Mutating(sites, draw, JOINED)
+        try:
+            for outcome in play_steady(five.policy, contexts, exchange):
+                assert (outcome.words_W == five.plain_sum(outcome.contributors)).all()
+        except TacitError:
+            aborted += 1
+            continue
+        exact += 1
+    return exact, aborted
+
+
+def test_a_changed_message_of_a_joined_stage_ends_in_exact_sums_or_a_named_abort(table):
+    exact, aborted = run_steady(table, 60, "few that ride")
+    assert exact > 10
+    assert aborted > 2
+
+
 def test_a_changed_message_ends_in_the_exact_sum_or_a_named_abort(table):
     exact, aborted = run(table, 200, "few")
     assert exact > 40
@@ -121,3 +154,11 @@ def test_ten_thousand_changed_messages(table):
     exact, aborted = run(table, 10_000, "many")
     assert exact + aborted == 10_000
     assert min(exact, aborted) > 500
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_thousand_changed_messages_of_joined_stages(table):
+    exact, aborted = run_steady(table, 2_000, "many that ride")
+    assert exact + aborted == 2_000
+    assert min(exact, aborted) > 100
