@@ -113,7 +113,7 @@ def _onlookers(budgets: tuple[SiteBudget, ...]) -> Table:
 
 
 def _exact(budgets: tuple[SiteBudget, ...]) -> Table:
-    table = Table(title=f"Released exactly, inside secure sums only: {NOT_PRIVATE}", **_NARROW)
+    table = Table(title=f"Exact: {NOT_PRIVATE}", **_NARROW)
     for column in ("site", "study", "what"):
         table.add_column(column, overflow="fold")
     for column in ("sums", "fewest persons"):

@@ -84,11 +84,9 @@ def affordable_steps(
 ) -> int:
     """Return the largest number of steps whose ε stays within `target_epsilon`; may be 0."""
     _check(target_epsilon, target_delta, sampling_rate, 1)
-
-    def is_within(steps: int) -> bool:
-        return fits(_cost(noise_multiplier, sampling_rate, steps), target_epsilon, target_delta)
-
-    return _largest(is_within)
+    return _most_within(
+        lambda steps: _cost(noise_multiplier, sampling_rate, steps), target_epsilon, target_delta
+    )
 
 
 def affordable_rounds(
@@ -106,28 +104,32 @@ def affordable_rounds(
     if math.isinf(cap) or isinstance(one_round, ExactThroughSecureSum) or not one_round.steps:
         return None
 
-    def is_within(rounds: int) -> bool:
+    def cost(rounds: int) -> Cost:
         more = one_round.with_steps(rounds * one_round.steps)
-        return fits(accountant.merge([*history, more], unit, records_per_person), cap, delta)
+        return accountant.merge([*history, more], unit, records_per_person)
 
-    return _largest(is_within)
-
-
-def fits(cost: Cost, cap: float, delta: float) -> bool:
-    """Tell whether ε of a history is within a cap; Rényi DP first, since it is fast and above."""
-    return (
-        accountant.rdp_epsilon_of(cost, delta) <= cap or accountant.epsilon_of(cost, delta) <= cap
-    )
+    return _most_within(cost, cap, delta)
 
 
-def _largest(is_within: Callable[[int], bool]) -> int:
-    """Return the largest number that is within, up to MOST_STEPS; 0 where 1 is not."""
-    if not is_within(1):
-        return 0
-    low, high = 1, 2
-    while high <= MOST_STEPS and is_within(high):
-        low, high = high, 2 * high
-    while high - low > 1:
+def _most_within(cost: Callable[[int], Cost], cap: float, delta: float) -> int:
+    """Return the largest number whose cost is within a cap; by Rényi DP first, since it is fast."""
+
+    def by_rdp(number: int) -> bool:
+        return accountant.rdp_epsilon_of(cost(number), delta) <= cap
+
+    def exactly(number: int) -> bool:
+        return accountant.epsilon_of(cost(number), delta) <= cap
+
+    return _largest(exactly, _largest(by_rdp, 0))
+
+
+def _largest(is_within: Callable[[int], bool], low: int) -> int:
+    """Return the largest number that is within, from `low` on, up to about MOST_STEPS."""
+    step = max(1, low // 16)
+    while low < MOST_STEPS and is_within(low + step):
+        low, step = low + step, 2 * step
+    high = low + step
+    while high - low > 1 and low < MOST_STEPS:
         middle = (low + high) // 2
         low, high = (middle, high) if is_within(middle) else (low, middle)
     return low
