@@ -1,5 +1,6 @@
 """Commands that set a site up and run it."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +8,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from client.site.bundles import approve, approved, differences, installed_files, read_bundle
 from client.site.folder import CARD, Wishes, init_site
+from client.site.health import ask_status
+from client.site.processes import group_of, ports_of, run_runner, supernode_command
+from client.site.status import Status
 from client.site.trust import changes as roster_changes
 from client.site.trust import confirm_fingerprint, offered_card, pin
+from common import processes
 from common.cards import CoordinatorCard
+from common.errors import ExitCode
 
 app = typer.Typer(help="Set up and run a site.", no_args_is_help=True)
 console = Console()
+APP = Path(__file__).resolve().parents[2]
 
 Folder = Annotated[Path, typer.Argument(help="The site's folder.")]
 
@@ -31,9 +39,13 @@ def init_command(
         list[str] | None, typer.Option(help="A purpose that studies may have; repeat for more.")
     ] = None,
     max_epsilon: Annotated[float, typer.Option(help="Cap on one person's ε, for ever.")] = 8.0,
+    first_port: Annotated[
+        int, typer.Option(help="First of two ports on the loopback.", min=1024, max=65534)
+    ] = 9094,
 ) -> None:
     """Make a site: its keys, policy, units, and the public card to send to the coordinator."""
-    card = init_site(folder, Wishes(name, persons, manifest, tuple(purpose or ()), max_epsilon))
+    purposes = tuple(purpose or ())
+    card = init_site(folder, Wishes(name, persons, manifest, purposes, max_epsilon, first_port))
     console.print(f"{folder} is site {card.site}; its keys were made there and stay there.")
     console.print(f"Send {folder / CARD} to the coordinator. Fingerprint, to say over the phone:")
     console.print(card.fingerprint, style="bold", highlight=False)
@@ -56,6 +68,92 @@ def trust_command(
         typer.confirm("Have you compared these fingerprints with the people there?", abort=True)
     pin(folder, offered, card)
     console.print(f"Pinned: {offered.name} at {offered.address}, {len(offered.sites)} sites.")
+
+
+@app.command("approve")
+def approve_command(
+    folder: Folder,
+    bundle: Annotated[Path, typer.Argument(help="The app bundle: NAME.fab, by `flwr build`.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Approve without the question.")] = False,
+) -> None:
+    """Let a coordinator's bundle be used here, after you have seen what changed in it.
+
+    The bundle is compared and never run: this site runs the code that is installed here.
+    """
+    offered, known = read_bundle(bundle), approved(folder)
+    installed = installed_files(APP, offered.files)
+    console.print(_differences("against the code installed here", installed, offered.files))
+    if known:
+        console.print(_differences("against the last approved", known[-1].files, offered.files))
+    if not yes:
+        typer.confirm(f"Approve {offered.sha256}?", abort=True)
+    approve(folder, offered)
+    console.print(f"Approved: {offered.sha256}", highlight=False)
+
+
+@app.command("start")
+def start_command(folder: Folder) -> None:
+    """Start SuperNode and runner, watched by a supervisor, on a machine without systemd."""
+    processes.start(group_of(folder))
+    console.print(f"{folder} is running; tacit site status {folder} shows it.")
+
+
+@app.command("stop")
+def stop_command(folder: Folder) -> None:
+    """Stop what `tacit site start` started."""
+    console.print("Stopped." if processes.stop(folder) else f"{folder} was not running.")
+
+
+@app.command("status")
+def status_command(folder: Folder) -> None:
+    """Show what the site is doing; exit code 1 when its runner does not answer."""
+    found = ask_status(ports_of(folder).health)
+    if found is None:
+        console.print(f"The runner of {folder} does not answer.")
+        raise typer.Exit(ExitCode.FAILED)
+    console.print(_status(found))
+
+
+@app.command("supernode", hidden=True)
+def supernode_command_(folder: Folder) -> None:
+    """Become this site's SuperNode; for systemd and the supervisor."""
+    processes.become(folder, supernode_command(folder.absolute()))
+
+
+@app.command("runner", hidden=True)
+def runner_command(folder: Folder) -> None:
+    """Run this site's runner; for systemd and the supervisor."""
+    run_runner(folder)
+
+
+@app.command("supervise", hidden=True)
+def supervise_command(folder: Folder) -> None:
+    """Run SuperNode and runner, and start again what ends; for `tacit site start`."""
+    processes.supervise(group_of(folder))
+
+
+def _differences(title: str, old: dict[str, str], new: dict[str, str]) -> Table | str:
+    found = differences(old, new)
+    if not found:
+        return f"{title}: no difference in {len(new)} files"
+    table = Table("file", "change", title=f"{title}: {len(found)} of {len(new)} files differ")
+    for one in found:
+        table.add_row(one.path, one.change)
+    return table
+
+
+def _status(found: Status) -> Table:
+    table = Table(title=f"{found.site}: {found.doing}", show_header=False)
+    table.add_row("last contact", _ago(found.last_contact))
+    table.add_row("last stage", found.stage or "none yet")
+    table.add_row("study, round", f"{found.study or 'none yet'}, {found.round or 'none yet'}")
+    table.add_row("answered, refused", f"{found.answered}, {found.refused}")
+    table.add_row("running since", _ago(found.started))
+    return table
+
+
+def _ago(moment: float) -> str:
+    return f"{time.time() - moment:.0f} s ago" if moment else "never"
 
 
 def _offer(folder: Path, card: CoordinatorCard) -> Table:

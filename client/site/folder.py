@@ -1,5 +1,6 @@
 """`tacit site init`: a site's folder, written whole or not at all; its keys are born in it."""
 
+import json
 import os
 import shlex
 import sys
@@ -17,6 +18,7 @@ from common.settings import load_policy
 
 CARD = "card.json"
 NODE_KEY = "supernode.key"
+PORTS = "ports.json"
 RUNTIME_SECRET = "runtime.secret"  # noqa: S105 - a file's name
 DELTA = 1e-3
 
@@ -31,6 +33,7 @@ class Wishes:
         manifest: the table of recordings; empty writes a stub into the folder.
         purposes: that a study may have; empty refuses every study until policy.yaml says more.
         max_epsilon: cap on the ε of one person over everything that the site ever releases.
+        first_port: of two in a row on the loopback: the SuperNode's and the runner's.
     """
 
     site: str
@@ -38,6 +41,7 @@ class Wishes:
     manifest: str = ""
     purposes: Sequence[str] = ()
     max_epsilon: float = 8.0
+    first_port: int = 9094
 
 
 def init_site(root: Path, wishes: Wishes) -> SiteCard:
@@ -71,6 +75,8 @@ def _fill(folder: Path, home: Path, wishes: Wishes) -> SiteCard:
     card = SiteCard(wishes.site, identity.public_key, new_node_key(folder / NODE_KEY))
     write_secret(folder / RUNTIME_SECRET, os.urandom(32).hex().encode())
     write_site_card(folder / CARD, card, identity)
+    ports = {"runtime": wishes.first_port, "health": wishes.first_port + 1}
+    (folder / PORTS).write_text(json.dumps(ports) + "\n", encoding="utf-8")
     _units(folder / "systemd", home, wishes.site)
     return card
 

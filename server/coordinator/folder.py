@@ -5,6 +5,7 @@ The folder holds two kinds of secrets that must not be mixed up: `identity.key` 
 SuperLink needs only `server.key` and `superexec.secret`.
 """
 
+import json
 import os
 import re
 import shlex
@@ -37,6 +38,8 @@ CARD = "coordinator.json"
 CARDS = "cards"
 ROSTER = "roster.json"
 IDENTITY = "identity.key"
+PORT = "port.json"
+SUPEREXEC_SECRET = "superexec.secret"  # noqa: S105 - a file's name
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,200}|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
 
@@ -60,7 +63,9 @@ def address_of(text: str) -> Address:
     return Address(found["host"].strip("[]"), int(found["port"]))
 
 
-def init_coordinator(root: Path, name: str, address: str, now: datetime) -> CoordinatorCard:
+def init_coordinator(
+    root: Path, name: str, address: str, now: datetime, port: int = 8000
+) -> CoordinatorCard:
     """Write a coordinator's folder and return its card, which lists no sites yet.
 
     Args:
@@ -68,6 +73,7 @@ def init_coordinator(root: Path, name: str, address: str, now: datetime) -> Coor
         name: of the federation; letters, digits, "-" and "_".
         address: HOST:PORT at which sites reach the reverse proxy.
         now: with its time zone; the certificates count from it.
+        port: of the SuperLink, on the loopback.
 
     Raises:
         ConfigError: the folder exists, or name or address do not fit.
@@ -83,7 +89,7 @@ def init_coordinator(root: Path, name: str, address: str, now: datetime) -> Coor
         made.mkdir(mode=0o700)
         ca_certificate = _certificates(made, name, where.host, now)
         card = _card(made, name, address, ca_certificate)
-        _configuration(made, root.absolute(), name, where)
+        _configuration(made, root.absolute(), name, where, port)
         made.rename(root)
     return card
 
@@ -102,7 +108,7 @@ def _certificates(folder: Path, name: str, host: str, now: datetime) -> str:
 def _card(folder: Path, name: str, address: str, ca_certificate: str) -> CoordinatorCard:
     identity = new_identity(name)
     write_identity(folder / IDENTITY, identity)
-    write_secret(folder / "superexec.secret", os.urandom(32).hex().encode())
+    write_secret(folder / SUPEREXEC_SECRET, os.urandom(32).hex().encode())
     (folder / CARDS).mkdir()
     card = CoordinatorCard(name, address, identity.public_key, ca_certificate, 1, {})
     write_coordinator_card(folder / CARD, card, identity)
@@ -110,14 +116,15 @@ def _card(folder: Path, name: str, address: str, ca_certificate: str) -> Coordin
     return card
 
 
-def _configuration(folder: Path, home: Path, name: str, where: Address) -> None:
+def _configuration(folder: Path, home: Path, name: str, where: Address, port: int) -> None:
     tacit = shlex.quote(str(Path(sys.executable).parent / "tacit"))
     given = {"name": name, "tacit": tacit, "folder": shlex.quote(str(home)), "home": home}
     (folder / "systemd").mkdir()
     for part, unit in (("superlink", SUPERLINK_UNIT), ("superexec", SUPEREXEC_UNIT)):
         path = folder / "systemd" / f"tacit-{part}-{name}.service"
         path.write_text(unit.format(**given), encoding="utf-8")
-    nginx = NGINX.substitute(home=str(home), host=where.host, port=where.port)
+    (folder / PORT).write_text(json.dumps({"superlink": port}) + "\n", encoding="utf-8")
+    nginx = NGINX.substitute(home=str(home), host=where.host, port=where.port, inner=port)
     (folder / "nginx.conf").write_text(nginx, encoding="utf-8")
 
 

@@ -51,7 +51,7 @@ server {
     client_max_body_size 64m;
 
     location /v1/fleet/ {
-        proxy_pass https://127.0.0.1:8000;
+        proxy_pass https://127.0.0.1:$inner;
         proxy_ssl_trusted_certificate $home/ca.crt;
         proxy_ssl_verify on;
         proxy_ssl_name localhost;
