@@ -183,6 +183,25 @@ def many(item: Codec[T], most: int) -> Codec[tuple[T, ...]]:
     return Codec(write, read, 4)
 
 
+def many_fixed(size: int, most: int) -> Codec[tuple[bytes, ...]]:
+    """Return many(fixed(size), most), which writes and reads all items at once."""
+
+    def write(values: Sequence[bytes], out: list[Piece]) -> None:
+        if len(values) > most or any(len(value) != size for value in values):
+            raise ProtocolError(f"expected at most {most} items of {size} bytes")
+        out.append(len(values).to_bytes(4, "big"))
+        out.extend(values)
+
+    def read(reader: Reader) -> tuple[bytes, ...]:
+        count = reader.number(4)
+        if count > most:
+            raise ProtocolError(f"{count} items were announced, more than can follow")
+        whole = reader.take(count * size)
+        return tuple([whole[i : i + size] for i in range(0, len(whole), size)])
+
+    return Codec(write, read, 4)
+
+
 def optional(item: Codec[T]) -> Codec[T | None]:
     """Return the codec of a value that may be absent: one byte says which."""
     listed = many(item, 1)

@@ -18,6 +18,7 @@ from common.secagg.codec import (
     Codec,
     blob,
     many,
+    many_fixed,
     struct,
     text,
     view,
@@ -210,7 +211,7 @@ _STEPS = many(struct(StepKeys, KEY, HASH), MOST_STEPS)
 ADVERT = struct(Advert, NAME, KEY, _STEPS, SIGNATURE)
 _COMMITMENTS = many(struct(Commitments, HASH, HASH, HASH), MOST_STEPS)
 ITEM = struct(Item, NAME, SEALED_SHARES, many(SEALED_KEY, MOST_STEPS), _COMMITMENTS)
-_DEALT = struct(Dealt, NAME, ITEM, many(HASH, MOST_SITES), SIGNATURE)
+_DEALT = struct(Dealt, NAME, ITEM, many_fixed(32, MOST_SITES), SIGNATURE)
 _SHARER = struct(Sharer, NAME, HASH)
 _UPLOADED = struct(Uploaded, NAME, HASH, SIGNATURE)
 _CONFIRMATION = struct(Confirmation, NAME, SIGNATURE)

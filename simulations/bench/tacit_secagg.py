@@ -71,9 +71,14 @@ class Round:
         self.routing = _Clock()
 
     def client_share_s(self, clients: int) -> float:
-        """Play until some clients have dealt, and return the least of their times."""
+        """Play until some clients have dealt, and return the least of their times.
+
+        They are those in the middle of the roster: a site seals a pair key to each that comes
+        after it, so that the first do the most work and the last do the least.
+        """
         _, requests = self.advertise()
-        for site in self.there[:clients]:
+        first = (len(self.there) - clients) // 2
+        for site in self.there[first : first + clients]:
             self.reply("share", site, requests[site])
         return self.least_s["share"]
 
@@ -125,7 +130,8 @@ class Round:
         """Return a site's upload, and note the time to quantise, mask and serialise it.
 
         What the neighbours dealt is opened before, as a site does before it trains; that
-        counts to the whole round, not to masking.
+        counts to the whole round, not to masking. The encoded vector is not kept, since a
+        site does not keep its own: all of them would be memory that one site never takes.
         """
         member, state = self.sites.members[site], self.sites.states[site]
         model = self.context.model_hash
@@ -139,7 +145,9 @@ class Round:
         self.sites.vectors[site] = ring.encode(  # type: ignore[index]
             self.layout, {"w": self.update_P}, {"n": 100}, {}, os.urandom
         )
-        return self.sites.reply("mask", site, request)
+        reply = self.sites.reply("mask", site, request)
+        self.sites.vectors[site] = np.empty(0, np.uint64)  # type: ignore[index]
+        return reply
 
     def timed(self, stage: str, run: Callable[[], T]) -> T:
         """Return what a site's step returns, and note its time where it is the least so far."""
