@@ -87,7 +87,10 @@ class Sums:
         try:
             outcome = self._outcome(task, number, model_hash(model), last, carrier)
         except TooFewSites as error:
-            raise error_of(carrier.refused) or error from error
+            reason = error_of(carrier.refused)
+            if reason is None:
+                raise
+            raise reason from error
         for blame in outcome.blamed:
             self.log(f"{blame.site} is blamed: {blame.reason}")
         layout = self.policy.layouts[task]
