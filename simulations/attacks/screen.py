@@ -18,7 +18,7 @@ def attacks_screen(found: Attacks) -> Group:
     logs = [part for attack in found.attacks for part in _log(attack)]
     head = Text("What each site wrote into its own log, word for word", style="bold")
     return Group(
-        _table(found), _legend(found), Text(), head, *logs, Text(), _guessing(found), _end(found)
+        _table(found), _legend(found), Text(), head, *logs, Text(), _information(found), _end(found)
     )
 
 
@@ -84,14 +84,19 @@ def _lines(said: Iterable[Said], whose: str) -> Iterator[Text]:
         yield text.append(f"    {first.reason}", style="default")
 
 
-def _guessing(found: Attacks) -> Text:
-    masks = found.flower_masks
+def _information(found: Attacks) -> Text:
+    """What is neither an attack on the protocol nor to be kept quiet."""
+    masks, near = found.flower_masks, found.near_model
     hours = masks.guess_s * 2**masks.bits / 3600
     return Text(
-        f"For information: the mask between two of Flower's sites is one of 2^{masks.bits} (seen "
-        f"in {masks.keys} keys). To try them all with Flower's own function takes {hours:.0f} "
-        "hours on one core of this machine. The key of a mask of this project has "
-        f"{found.tacit_mask_bits} bits.",
+        "For information. A secure sum alone does not stop a coordinator that repeats a round "
+        f"without {VICTIM} on a model changed in its last digits, and takes the difference: played "
+        f"here without differential privacy, {near.recovered} of {near.values} values came out. "
+        "Differential privacy stands against that; a site's policy decides whether studies "
+        "without it may run.\n"
+        f"The mask between two of Flower's sites is one of 2^{masks.bits} (seen in {masks.keys} "
+        f"keys): to try them all with Flower's own function takes {hours:.0f} hours on one core "
+        f"of this machine. The key of a mask of this project has {found.tacit_mask_bits} bits.",
         style="dim",
     )
 

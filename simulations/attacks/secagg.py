@@ -8,9 +8,9 @@ from pathlib import Path
 from common.secagg import transcript
 from simulations.attacks.flower_attacks import attack_flower
 from simulations.attacks.flower_masks import Guessing, guessing
-from simulations.attacks.outcome import Observed
+from simulations.attacks.outcome import Found, Observed
 from simulations.attacks.scene import SITES, VICTIM, lay_scene
-from simulations.attacks.tacit_attacks import attack_tacit
+from simulations.attacks.tacit_attacks import attack_tacit, repeat_nearly
 
 TITLES = {
     "key_swap": ("Key swap", f"gives {VICTIM} keys of its own as those of all other sites"),
@@ -68,12 +68,14 @@ class Attacks:
     Args:
         attacks: in order.
         largest_value: of the victim's update, in absolute value.
+        near_model: what this project gives away if a round is repeated on nearly the same model.
         flower_masks: how far the masks of Flower can be guessed.
         tacit_mask_bits: length of the key of a mask of this project.
     """
 
     attacks: tuple[Attack, ...]
     largest_value: float
+    near_model: Found
     flower_masks: Guessing
     tacit_mask_bits: int
 
@@ -96,6 +98,7 @@ class Attacks:
             "all_refused": self.all_refused,
             "attacks": [one.as_json() for one in self.attacks],
             "largest_value": self.largest_value,
+            "near_model": asdict(self.near_model),
             "flower_masks": asdict(self.flower_masks),
             "tacit_mask_bits": self.tacit_mask_bits,
         }
@@ -112,6 +115,7 @@ def attack_secagg(root: Path, watch: Callable[[str], None] = lambda _title: None
     for name, (title, _) in TITLES.items():
         watch(title)
         found.append(Attack(name, attack_flower(scene, name), attack_tacit(scene, name)))
-    watch("Guessing masks")
+    watch("For information")
     key = transcript.pair_mask(bytes(32), bytes(32), bytes(32), *SITES[:2])
-    return Attacks(tuple(found), scene.largest_value(), guessing(), 8 * len(key))
+    near = repeat_nearly(scene)
+    return Attacks(tuple(found), scene.largest_value(), near, guessing(), 8 * len(key))

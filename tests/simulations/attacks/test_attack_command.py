@@ -27,7 +27,7 @@ def run(*options):
 
 def found(tacit_side, flower=LEARNT):
     attacks = tuple(Attack(name, flower, tacit_side) for name in TITLES)
-    return Attacks(attacks, 0.5, secagg.Guessing(28, 10, 1e-4), 256)
+    return Attacks(attacks, 0.5, LEARNT.found, secagg.Guessing(28, 10, 1e-4), 256)
 
 
 def printed(attacks, width=WIDTH):
@@ -61,6 +61,7 @@ def test_with_all_checks_the_command_is_content(only_two_lists):
     assert {line["site"] for line in one["tacit"]["said"]} == set(said["sites"])
     assert one["flower"]["recovered"] == one["flower"]["values"] == 187
     assert said["flower_masks"]["bits"] == 28
+    assert said["near_model"]["recovered"] == 187
     assert said["tacit_mask_bits"] == 256
 
 
@@ -76,7 +77,7 @@ def test_all_six_attacks(tmp_path):
     played = []
     attacks = attack_secagg(tmp_path, played.append)
     assert [one.name for one in attacks.attacks] == list(TITLES)
-    assert played == [*(title for title, _ in TITLES.values()), "Guessing masks"]
+    assert played == [*(title for title, _ in TITLES.values()), "For information"]
     assert attacks.all_refused
     text = " ".join(printed(attacks).split())
     for one in attacks.attacks:
@@ -89,6 +90,7 @@ def test_the_screen_fits_100_columns_and_says_reasons_in_full():
     assert max(map(len, text.splitlines())) <= 100
     assert " ".join(text.split()).count("why " * 39 + "why") == len(TITLES)
     assert "every attack was refused" in text
+    assert "changed in its last digits" in " ".join(text.split())
 
 
 def test_sites_with_one_reason_share_a_line():

@@ -7,10 +7,14 @@ import pytest
 
 import client.steps
 from common.secagg import checks, graph, site, states
+from common.secagg.messages import Pair, decode, encode
+from common.secagg.riding import CONFIRM_ADVERTISE, UNMASK_SHARE
 from common.secagg.roster import Policy, Roster
+from common.wire import Reply, Request
+from simulations.attacks import tacit_attacks
 from simulations.attacks.outcome import Found, nothing
 from simulations.attacks.scene import OTHERS, SITES, VICTIM
-from simulations.attacks.tacit_attacks import ATTACKS, attack_tacit
+from simulations.attacks.tacit_attacks import ATTACKS, attack_tacit, repeat_nearly
 from simulations.attacks.tacit_side import coordinator
 
 UNSIGNED = "coordinator: the advert of '{}' is not signed by it"
@@ -58,6 +62,43 @@ def test_the_sites_refuse_and_log_why_and_nothing_is_learnt(scene, name):
     assert len(logged) == len(set(logged))
     assert found.answered == ()
     assert found.found.recovered == 0
+    assert found.is_refused
+
+
+class Joined:
+    """An exchange that sends CONFIRM and UNMASK as halves of the joined stages."""
+
+    def __init__(self, exchange):
+        self.exchange = exchange
+
+    def __call__(self, stage, requests):
+        joined = {"confirm": CONFIRM_ADVERTISE, "unmask": UNMASK_SHARE}.get(stage)
+        if joined is None:
+            return self.exchange(stage, requests)
+        asked = {
+            name: Request(joined, {**one.fields, "body": encode(Pair(one.fields["body"], b""))})
+            for name, one in requests.items()
+        }
+        return {
+            name: one
+            if one.refused
+            else Reply({"body": decode(Pair, one.fields["body"], name).first})
+            for name, one in self.exchange(joined, asked).items()
+        }
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"key_swap"}))
+def test_joined_stages_are_no_way_round(scene, monkeypatch, name):
+    """The deployed coordinator joins stages; a cheat in one half is refused for the same reason."""
+
+    def joined(*args):
+        at = coordinator(*args)
+        at.exchange = Joined(at.exchange)
+        return at
+
+    monkeypatch.setattr(tacit_attacks, "coordinator", joined)
+    found = attack_tacit(scene, name)
+    assert {(one.site, one.stage, one.error, one.reason) for one in found.said} == EXPECTED[name]
     assert found.is_refused
 
 
@@ -134,6 +175,11 @@ def test_an_attack_that_another_check_stops_is_still_refused(scene, monkeypatch)
     found = attack_tacit(scene, "cohort_of_one")
     assert found.is_refused
     assert any(re.match("SHARE: expected at least 3 sites, got 1", s.reason) for s in found.said)
+
+
+def test_nearly_the_same_model_is_another_model(scene):
+    """Said in docs/threat-model.md under what is not protected: exact sums, asked for twice."""
+    assert repeat_nearly(scene).recovered == 187
 
 
 def test_what_is_compared_can_tell(scene):
