@@ -6,6 +6,7 @@ from typing import Any
 
 from common.config import Privacy, Study, Training
 from common.errors import ConfigError
+from common.privacy.plan import check_delta
 from common.settings import load_study
 from common.sums import parameters_of
 
@@ -105,3 +106,5 @@ def _check(
     for name, (fits, expected) in ranges.items():
         if not fits:
             raise ConfigError(f"{name}: expected {expected}.")
+    if persons is not None:
+        check_delta(privacy.target_delta, persons)

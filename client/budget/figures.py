@@ -84,7 +84,7 @@ def _label_time(axes: Axes, by_time: bool) -> None:
         axes.set_xlabel("entry of the ledger")
         axes.set_xlim(left=0)
         return
-    locator = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_xlabel("time of the charge, UTC")
