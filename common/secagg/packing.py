@@ -17,6 +17,7 @@ from common.secagg.layout import Layout
 from common.secagg.masks import Stream, Words
 
 CHUNK = 1 << 15
+READ_CHUNK = 1 << 17
 FRACTION_BITS = 21
 # The last bit of this float64 is 2^-21: adding x to it leaves round(2^21 x) in its mantissa.
 MAGIC = 1.5 * 2.0 ** (52 - FRACTION_BITS)
@@ -155,12 +156,12 @@ def unpack(words_M: Words, layout: Layout, sites: int) -> FloatArray:
     most = sites * layout.limit
     bias = np.uint64(sum(most << j * bits for j in range(k)))
     out = np.empty((k, m), np.float64)
-    room = np.empty(min(CHUNK, m), np.uint64)
-    for start in range(0, m, CHUNK):
-        left = room[: min(CHUNK, m - start)]
-        np.add(words_M[start : start + CHUNK], bias, out=left)
+    room = np.empty(min(READ_CHUNK, m), np.uint64)
+    for start in range(0, m, READ_CHUNK):
+        left = room[: min(READ_CHUNK, m - start)]
+        np.add(words_M[start : start + READ_CHUNK], bias, out=left)
         for j in range(k):
-            x = out[j, start : start + CHUNK]
+            x = out[j, start : start + READ_CHUNK]
             _field(left, j, layout, most, x)
             for i, _, offset, size in _stretches(ends, j * m + start, x.size):
                 part = x[offset : offset + size]

@@ -132,7 +132,7 @@ def check_word(ctx: bytes, words_W: Words, sites: int = 1) -> int:
 
     It is public and linear, and it is masked like any other word. Once every mask is off,
     the last word of the sum is the check word of the sum; a mask that was left on by a wrong
-    dealing, or a vector that changed on its way, spoils it but for one case in 2^63.
+    dealing, or a vector that changed on its way, spoils it; see masks.checksum for how surely.
     """
     constant = int.from_bytes(digest("check constant", ctx)[:8], "big")
     return (sites * constant + checksum(digest("check key", ctx), words_W)) % (1 << 64)

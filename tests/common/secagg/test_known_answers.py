@@ -84,6 +84,14 @@ def test_the_checksum_is_linear_and_sees_any_one_word():
             assert masks.checksum(key, changed) != masks.checksum(key, one)
 
 
+@pytest.mark.parametrize(("v", "most"), [(0, 0.0), (60, 2**-3), (62, 2**-1), (63, 1.0)])
+def test_the_checksum_misses_changes_that_2_to_the_v_divides_once_in_2_to_the_63_less_v(v, most):
+    changes = np.full(2, 1 << v, np.uint64)
+    keys = [hashlib.sha256(bytes([i, j])).digest() for i in range(4) for j in range(250)]
+    unseen = np.mean([masks.checksum(key, changes) == 0 for key in keys])
+    assert unseen == pytest.approx(most, abs=0.05)
+
+
 def opened(vector, kem, aead, private):
     raw = {k: bytes.fromhex(v) for k, v in vector.items() if k != "source"}
     plain = openssl.hpke._decrypt_with_aad(

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from common.errors import DataError, ProtocolError
+from common.secagg import packing
+from common.secagg.layout import layout_of
+from common.secagg.packing import Scaled
+
+BITS = packing.FRACTION_BITS
+
+
+class Given:
+    """Noise that is given instead of drawn."""
+
+    def __init__(self, words_N):
+        self.words_N = np.asarray(words_N, np.uint64)
+
+    def take(self, size_bytes):
+        taken, self.words_N = np.split(self.words_N, [size_bytes // 8])
+        return taken.copy().view(np.uint8)
+
+
+def fields_of(layout, values, noise):
+    """Return what one site's values become with this noise, in steps."""
+    values = np.asarray(values)
+    words = np.empty(layout.packed_words, np.uint64)
+    packing.round_into(words, layout, [Scaled("x", values, 1.0)], noise)
+    return np.rint(packing.unpack(words, layout, 1) / layout.grid(layout.reals[0])).astype(int)
+
+
+def places(layout):
+    """Return where the 21 random bits of each field of a word stand in its random word."""
+    return [43, 0, 21] if layout.fields_a_word == 3 else [43, 11]
+
+
+@pytest.mark.parametrize("sites", [3, 10, 256, 257, 1000])
+@pytest.mark.parametrize("x", [0.25, -0.25, 7.0, -7.0, 3.5, 1 - 2.0**-BITS, -(2.0**-BITS)])
+def test_a_value_is_rounded_down_after_u_of_its_own_was_added(sites, x):
+    whole = [0, 1, 1 << 20, (3 << 19) - 1, 3 << 19, (1 << 21) - 1]
+    for j in range(layout_of(sites, {"x": (1,)}, 1.0).fields_a_word):
+        layout = layout_of(sites, {"x": (6 * (3 if sites <= 256 else 2),)}, 1.0)
+        rest = ((1 << 64) - 1) ^ (((1 << BITS) - 1) << places(layout)[j])
+        noise = [(u << places(layout)[j]) | rest for u in whole]
+        plane = fields_of(layout, np.full(layout.fields, x), Given(noise)).reshape(-1, 6)[j]
+        assert plane.tolist() == [int(np.floor(x + u / 2.0**BITS)) for u in whole]
+
+
+@pytest.mark.parametrize("sites", [3, 300])
+def test_as_many_u_round_up_as_the_fraction_has_units(sites):
+    layout = layout_of(sites, {"x": (1 << 12,)}, 1.0)
+    u = np.arange(1 << 12, dtype=np.uint64) << np.uint64(BITS - 12)
+    for part in (0, 1, 1234, (1 << 12) - 1):
+        values = np.full(layout.fields, 5 + part / (1 << 12))
+        k, m = layout.fields_a_word, layout.packed_words
+        noise = np.zeros(m, np.uint64)
+        for j, at in enumerate(places(layout)):
+            mine = u[j * m : (j + 1) * m]
+            noise[: mine.size] |= mine << np.uint64(at)
+        assert fields_of(layout, values, Given(noise)).sum() == 5 * (1 << 12) + part
+        assert k * m >= layout.fields
+
+
+def test_tensors_that_cross_chunks_and_planes_come_back(monkeypatch):
+    monkeypatch.setattr(packing, "CHUNK", 8)
+    monkeypatch.setattr(packing, "READ_CHUNK", 16)
+    sizes = {"a": (5,), "none": (0,), "b": (41,), "c": (), "d": (2, 7), "last": (0,)}
+    layout = layout_of(10, sizes, {name: 1.0 + i for i, name in enumerate(sizes)})
+    rng = np.random.default_rng(1)
+    whole = {r.name: rng.integers(-layout.limit, layout.limit, r.size) for r in layout.reals}
+    words = np.empty(layout.packed_words, np.uint64)
+    packing.pack_into(words, layout, list(whole.values()))
+    rounded = np.empty_like(words)
+    tensors = [Scaled(name, x.astype(np.float32), 1.0) for name, x in whole.items()]
+    packing.round_into(rounded, layout, tensors, Given(np.full(words.size, (1 << 64) - 1)))
+    assert (words == rounded).all()
+    got = packing.unpack(words, layout, 1)
+    grids = np.concatenate([np.full(r.size, layout.grid(r)) for r in layout.reals])
+    assert (got == np.concatenate(list(whole.values())) * grids).all()
+
+
+@pytest.mark.parametrize("sites", [3, 256, 257, 1000])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_field_beyond_what_its_sites_can_make_is_refused(sites, n):
+    layout = layout_of(sites, {"x": (5,)}, 1.0)
+    most, bits = n * layout.limit, layout.field_bits
+    for j in range(layout.fields_a_word):
+        for sign in (1, -1):
+            words = np.zeros(layout.packed_words, np.uint64)
+            words[0] = (sign * most << j * bits) % (1 << 64)
+            packing.unpack(words, layout, n)
+            words[0] = (sign * (most + 1) << j * bits) % (1 << 64)
+            with pytest.raises(ProtocolError, match="larger than its contributors"):
+                packing.unpack(words, layout, n)
+
+
+def test_a_sum_with_the_bit_that_no_field_uses_is_refused():
+    layout = layout_of(3, {"x": (6,)}, 1.0)
+    words = np.zeros(2, np.uint64)
+    words[1] = 1 << 63
+    with pytest.raises(ProtocolError, match="larger than its contributors"):
+        packing.unpack(words, layout, 3)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e9])
+def test_one_wrong_value_in_any_chunk_is_refused(monkeypatch, wrong):
+    monkeypatch.setattr(packing, "CHUNK", 8)
+    layout = layout_of(3, {"x": (100,)}, 1.0)
+    for at in (0, 7, 8, 50, 99):
+        values = np.zeros(100, np.float32)
+        values[at] = wrong
+        with pytest.raises(DataError, match=r"^x: "):
+            fields_of(layout, values, Given(np.zeros(layout.packed_words)))
+
+
+def test_a_layout_without_real_tensors_has_no_packed_words():
+    layout = layout_of(3, {}, 1.0, exacts={"n": (2,)})
+    packing.round_into(np.empty(0, np.uint64), layout, [], Given([]))
+    assert packing.unpack(np.empty(0, np.uint64), layout, 3).size == 0
+    assert layout.packed_words == 0
