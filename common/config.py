@@ -95,7 +95,7 @@ class Privacy:
     target_delta: float = 1e-3
     max_grad_norm: float = 1.0
     sampling_rate: float = 0.25
-    clips_per_person: int = 32
+    clips_per_person: int = 128
     noise_multiplier: float | None = None
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import ConfigError
-from common.settings import load_study, to_yaml
+from common.settings import load_study, study_names, to_yaml
 
 STUDY = """\
 name: good
@@ -98,3 +98,11 @@ def test_sections_that_are_no_mapping_are_refused(load, found):
     plain = STUDY[: STUDY.index("under_privacy")]
     with pytest.raises(ConfigError, match="line 6: under_privacy: expected keys and values"):
         load(plain + f"under_privacy: {found}\n", SHARED)
+
+
+@pytest.mark.parametrize("name", study_names())
+@pytest.mark.parametrize("mode", ["local", "distributed"])
+@pytest.mark.parametrize("epsilon", [0.5, 1, 3, 8, 50])
+def test_the_sections_of_the_studies_that_come_with_tacit_hold(name, mode, epsilon):
+    study = load_study(name, (f"privacy.mode={mode}", f"privacy.target_epsilon={epsilon}"))
+    assert (study.privacy.mode, study.privacy.target_epsilon) == (mode, epsilon)

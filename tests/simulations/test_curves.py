@@ -7,7 +7,9 @@ import math
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
+from typer.testing import CliRunner
 
+import tacit
 from common.errors import ConfigError
 from simulations import curves
 from simulations.console import following
@@ -195,3 +197,17 @@ def test_the_table_has_a_line_for_each_epsilon():
     assert "50.0 ± 2.0" in text
     assert "without privacy: 80.0 ± 1.0" in text
     assert json.loads(curves_json(KNOWN))["without_privacy"]["epsilon"] is None
+
+
+def test_the_command_prints_json_alone_and_goes_on_in_its_folder(plan, tiny_yaml, tmp_path):
+    words = ["curves", str(tiny_yaml), *plan.settings, "--epsilons", "2", "--modes", "distributed"]
+    words += ["--data", str(plan.data), "--out", str(tmp_path / "out"), "--folds", "2"]
+    first = CliRunner().invoke(tacit.app, [*words, "--json"], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    assert [point["epsilon"] for point in found["by_mode"]["distributed"]] == [2.0]
+    assert found["by_mode"]["distributed"][0]["repeats"] == 2
+    again = CliRunner().invoke(tacit.app, words, catch_exceptions=False)
+    assert "picture" in again.stdout
+    assert json.loads((tmp_path / "out" / "curves.json").read_text()) == found
+    assert len(list((tmp_path / "out" / "distributed-2").iterdir())) == 2
