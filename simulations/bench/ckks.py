@@ -60,7 +60,8 @@ def client(tenseal: Any, parameters: int, repetitions: int = 1) -> CkksCost:
     )
     context.generate_relin_keys()
     context.global_scale = 2**40
-    update_P = np.random.default_rng(0).normal(0, 0.5, parameters).astype(np.float32)
+    rng = np.random.default_rng(0)
+    update_P = rng.normal(0, 0.5, parameters).astype(np.float32)
     with redirect_stdout(StringIO()):  # it warns, from C++, of an update in several ciphertexts
         costs = [_once(tenseal, context, update_P) for _ in range(repetitions)]
     return CkksCost(
