@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from client import tables
+from client.audit_commands import app as audit
 from client.budget.commands import app as budget
 from client.data.check import check_manifest
 from client.data.importers import PRESETS, import_corpus
@@ -15,6 +16,7 @@ from client.site.commands import app as site
 
 app = typer.Typer()
 data = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
 app.add_typer(budget, name="budget")
 app.add_typer(site, name="site")
