@@ -64,7 +64,7 @@ class AuditedSession(Session):
     presence: Presence
 
     @property
-    def train_data(self) -> SiteData:  # type: ignore[override]
+    def train_data(self) -> SiteData:
         """Clips of who is present."""
         return self.presence.data
 
