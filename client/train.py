@@ -244,12 +244,10 @@ def clipped_gradient(
 ) -> dict[str, Tensor]:
     """The sum over sampled units of each one's clipped gradient: one private step's input."""
     rows_B, unit_B, count = units.sample(stream, step.sampling_rate, step.clips_per_unit)
-    total = {
-        name: torch.zeros_like(value, dtype=torch.float64)
-        for name, value in model.named_parameters()
-    }
+    total: dict[str, Tensor] = {}
     model.train()
-    for first, last in _chunks(unit_B, count):
+    passes = list(_chunks(unit_B, count))
+    for first, last in passes:
         chosen = batch.take(torch.from_numpy(rows_B[first:last]).to(batch.y_BC.device))
         offset = int(unit_B[first])
         part = clipped_sum(
@@ -261,10 +259,17 @@ def clipped_gradient(
             torch.from_numpy(unit_B[first:last] - offset).to(batch.y_BC.device),
             int(unit_B[last - 1]) - offset + 1,
             step.max_grad_norm,
+            len(passes),
         )
-        for name, value in part.gradients.items():
-            total[name] += value
-    return total
+        total = _added(total, part.gradients)
+    return total or {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+
+
+def _added(total: dict[str, Tensor], part: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add up passes, in double precision where there are several."""
+    if not total:
+        return part
+    return {name: total[name].double() + value for name, value in part.items()}
 
 
 def _chunks(unit_B: NDArray[np.int64], count: int) -> Iterator[tuple[int, int]]:

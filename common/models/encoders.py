@@ -11,6 +11,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from common.models.recurrent import GRU
+
 VECTOR, SEQUENCE, IMAGE = 1, 2, 3
 """The ranks of the three shapes (F,), (T, F) and (C, H, W)."""
 LINEAR_NORM = 2.0
@@ -114,6 +116,30 @@ class Conv1dEncoder(Encoder):
     def forward(self, x_BTF: Tensor) -> Tensor:
         """Map (B, T, F) to (B, width)."""
         over_time_BH = self.convolutions(x_BTF.transpose(1, 2)).mean(dim=2)
+        return self.project(self.dropout(over_time_BH))  # type: ignore[no-any-return]
+
+
+class GruEncoder(Encoder):
+    """A sequence through one strided convolution and a recurrent layer, then the mean over time."""
+
+    ranks = (SEQUENCE,)
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        hidden = sizes.hidden
+        self.convolution = nn.Sequential(
+            nn.Conv1d(sizes.shape[1], hidden, kernel_size=5, stride=2, padding=2),
+            group_norm(hidden),
+            nn.GELU(),
+        )
+        self.recurrent = GRU(hidden, hidden)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.project = nn.Linear(hidden, sizes.width)
+
+    def forward(self, x_BTF: Tensor) -> Tensor:
+        """Map (B, T, F) to (B, width)."""
+        local_BTH = self.convolution(x_BTF.transpose(1, 2)).transpose(1, 2)
+        over_time_BH = self.recurrent(local_BTH).mean(dim=1)
         return self.project(self.dropout(over_time_BH))  # type: ignore[no-any-return]
 
 

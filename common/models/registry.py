@@ -19,6 +19,7 @@ from common.models.encoders import (
     Conv1dEncoder,
     Conv2dEncoder,
     Encoder,
+    GruEncoder,
     LinearEncoder,
     MlpEncoder,
     Sizes,
@@ -34,6 +35,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "linear": LinearEncoder,
     "mlp": MlpEncoder,
     "conv1d": Conv1dEncoder,
+    "gru": GruEncoder,
     "conv2d": Conv2dEncoder,
 }
 FUSIONS: dict[str, type[Fusion]] = {
@@ -190,5 +192,5 @@ def seeded(seed: int, part: str, make: Callable[[], T]) -> T:
     """Make one part of the network from the seed and the part's name alone."""
     digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(digest[:8]) >> 1)
+        torch.default_generator.manual_seed(int.from_bytes(digest[:8]) >> 1)
         return make()

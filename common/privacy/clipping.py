@@ -15,7 +15,7 @@ kept as the oracle of the tests).
 | a layer without a rule | refused by name |
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,14 +23,11 @@ from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
 from common.errors import PrivacyError
-from common.privacy.layer_rules import LayerGradient, Units
+from common.privacy.clip_units import clip_factors, clip_units
+from common.privacy.factored import Units
 from common.privacy.single_pass import layer_gradients
 
 LossPerSample = Callable[[Tensor, Tensor], Tensor]
-ROUNDING = 1e-4
-"""Clipped vectors are shortened by this share more, for what double precision loses."""
-MOST_CANCELLATION = 2.0**12
-"""A unit whose parts are longer than this many times its sum is clipped by its parts."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,9 @@ class ClippedSum:
     """The sum over units of clipped gradients.
 
     Args:
-        gradients: by parameter name as in `model.named_parameters()`; trainable ones only;
-            in double precision, since rounding a sum depends on all units in it.
+        gradients: by parameter name as in `model.named_parameters()`; trainable ones only; in
+            single precision where that is known to be enough, else in double. Add sums of
+            several passes in double precision.
         norms_U: norm of each unit's gradient before clipping; 0 where it counts as zero.
             Private: it never leaves the site.
     """
@@ -82,6 +80,7 @@ def clipped_sum(
     unit_B: Tensor,
     num_units: int,
     max_grad_norm: float,
+    passes: int = 1,
 ) -> ClippedSum:
     """Return the sum over units of the mean gradient of a unit's rows, clipped to max_grad_norm.
 
@@ -94,6 +93,7 @@ def clipped_sum(
         unit_B: to which unit, 0 to num_units - 1, each row belongs.
         num_units: number of units in the batch.
         max_grad_norm: C > 0.
+        passes: how many calls, of which this is one, give one step's sum together.
 
     Raises:
         PrivacyError: a layer has no rule, is used in a way that the rules cannot see, or the
@@ -106,11 +106,15 @@ def clipped_sum(
     Small Cost", ICML 2023 (book-keeping).
     """
     batch = _checked(Batch(x, present_BM, y_BC, unit_B, num_units), max_grad_norm)
-    return _single_pass(model, loss_per_sample, batch, max_grad_norm)
+    return _single_pass(model, loss_per_sample, batch, max_grad_norm, passes)
 
 
 def _single_pass(
-    model: nn.Module, loss_per_sample: LossPerSample, batch: Batch, max_grad_norm: float
+    model: nn.Module,
+    loss_per_sample: LossPerSample,
+    batch: Batch,
+    max_grad_norm: float,
+    passes: int,
 ) -> ClippedSum:
     if len(batch.unit_B) == 0:
         return _nothing(model, batch)
@@ -121,17 +125,11 @@ def _single_pass(
         return (loss_per_sample(logits_BC, batch.y_BC) * units.share_B).sum()
 
     layers = layer_gradients(model, weighted_loss, units)
-    norms_U, reaches_U = unit_reaches(layers.values(), units)
-    if not bool(torch.isfinite(reaches_U).all()):
-        finite = batch.kept(torch.isfinite(reaches_U)[batch.unit_B])
-        return _single_pass(model, loss_per_sample, finite, max_grad_norm)
-    factors_U = clip_factors(reaches_U, max_grad_norm)
-    gradients = {
-        f"{prefix}.{name}" if prefix else name: gradient
-        for prefix, layer in layers.items()
-        for name, gradient in layer.weighted_sum(factors_U).items()
-    }
-    return ClippedSum(_complete(model, gradients), norms_U.to(torch.float32))
+    found = clip_units(layers, units.num_units, max_grad_norm, passes)
+    if found.finite_U is not None:
+        finite = batch.kept(found.finite_U[batch.unit_B])
+        return _single_pass(model, loss_per_sample, finite, max_grad_norm, passes)
+    return ClippedSum(_complete(model, found.gradients), found.norms_U.to(torch.float32))
 
 
 def clipped_sum_by_hooks(
@@ -167,27 +165,6 @@ def clipped_sum_by_hooks(
     return ClippedSum(_complete(model, gradients), norms_U.to(torch.float32))
 
 
-def unit_reaches(layers: Iterable[LayerGradient], units: Units) -> tuple[Tensor, Tensor]:
-    """Return each unit's norm over all layers, and the length by which it is clipped.
-
-    Guarantees: the length is at least the norm, and at least the mass / MOST_CANCELLATION, so
-    that rounding errors of the sum, which are shares of the mass, stay shares of the length.
-    """
-    squares_U = units.share_B.new_zeros(units.num_units, dtype=torch.float64)
-    masses_U = torch.zeros_like(squares_U)
-    for layer in layers:
-        squares_U = squares_U + layer.squared_norms_U
-        masses_U = masses_U + layer.squared_masses_U
-    norms_U = squares_U.sqrt()
-    return norms_U, torch.maximum(norms_U, masses_U.sqrt() / MOST_CANCELLATION)
-
-
-def clip_factors(norms_U: Tensor, max_grad_norm: float) -> Tensor:
-    """Return by what each unit's gradient is multiplied; 1 where it is short enough."""
-    limit = max_grad_norm * (1 - ROUNDING)
-    return torch.clamp(limit / norms_U.clamp(min=1e-30), max=1.0)
-
-
 def _opacus_gradients(
     model: nn.Module, loss_per_sample: LossPerSample, batch: Batch, units: Units
 ) -> dict[str, Tensor]:
@@ -211,9 +188,7 @@ def _opacus_gradients(
 def _complete(model: nn.Module, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a gradient for every trainable parameter, in the model's order; zeros by default."""
     return {
-        name: gradients[name]
-        if name in gradients
-        else torch.zeros_like(parameter, dtype=torch.float64).detach()
+        name: gradients[name] if name in gradients else torch.zeros_like(parameter).detach()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }

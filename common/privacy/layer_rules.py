@@ -5,16 +5,14 @@ returns both without ever forming all units' weight gradients at once where shap
 A unit's rows are laid one after the other along the time axis, so a unit is to a rule what
 a longer row would be, and one rule serves persons and records.
 
-Inputs and backprops are single precision and may be anything finite: whoever sent the weights
-chose them. So what is summed over a unit and released is summed in double precision, and each
-rule states a unit's *mass*: the norm that its gradient would have if nothing cancelled. Rounding
-errors are shares of the mass, not of the norm (docs/privacy.md, Guarantee 1).
+A gradient that is small, or that the layer's own kernel forms, is held for each unit as it is;
+what would be large is kept as factors (`common/privacy/factored.py`).
 
 Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outputs.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -23,58 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from common.errors import PrivacyError
-from common.privacy.unit_sums import gram_total, lengths, outer_norms, outer_sum, squares, unit_sum
-
-
-@dataclass(frozen=True)
-class Units:
-    """Which rows belong together.
-
-    Args:
-        unit_B: the unit of each row.
-        num_units: U.
-        share_B: 1 / number of rows of the row's unit.
-        slot_B: the row's place when units are laid out with `longest` places each; None
-            where every row is a unit of its own, in order.
-        longest: most rows of a unit.
-    """
-
-    unit_B: Tensor
-    num_units: int
-    share_B: Tensor
-    slot_B: Tensor | None
-    longest: int
-
-    @staticmethod
-    def of(unit_B: Tensor, num_units: int) -> "Units":
-        """Lay out the rows of a batch that is not empty."""
-        rows = len(unit_B)
-        if num_units == rows and torch.equal(unit_B, torch.arange(rows, device=unit_B.device)):
-            return Units(unit_B, num_units, torch.ones(rows, device=unit_B.device), None, 1)
-        count_U = torch.bincount(unit_B, minlength=num_units)
-        longest = int(count_U.max())
-        order_B = torch.argsort(unit_B, stable=True)
-        first_U = torch.cumsum(count_U, 0) - count_U
-        place_B = torch.empty_like(unit_B)
-        place_B[order_B] = torch.arange(rows, device=unit_B.device) - first_U[unit_B[order_B]]
-        share_B = 1 / count_U[unit_B].to(torch.float32)
-        return Units(unit_B, num_units, share_B, unit_B * longest + place_B, longest)
-
-    def laid_out(self, rows_BSD: Tensor) -> Tensor:
-        """Turn (B, S, D) into (U, longest · S, D); places without a row are zero."""
-        if self.slot_B is None:
-            return rows_BSD
-        shape = rows_BSD.shape[1:]
-        out = rows_BSD.new_zeros(self.num_units * self.longest, *shape)
-        out[self.slot_B] = rows_BSD
-        return out.reshape(self.num_units, self.longest * shape[0], *shape[1:])
-
-    def summed(self, rows_B: Tensor) -> Tensor:
-        """Sum rows by unit: (B, …) to (U, …)."""
-        if self.slot_B is None:
-            return rows_B
-        out = rows_B.new_zeros(self.num_units, *rows_B.shape[1:])
-        return out.index_add_(0, self.unit_B, rows_B)
+from common.privacy.factored import Factored, Outer, Table, Units
 
 
 @dataclass(frozen=True)
@@ -87,20 +34,15 @@ class Call:
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """The units' gradients of one layer, in short form.
+    """The units' gradients of one layer, in short form, by parameter name.
 
     Args:
-        squared_norms_U: squared L2 norm of each unit's gradient over the layer's parameters;
-            where it is computed with cancellation, an upper bound of it.
-        squared_masses_U: squared L2 norm of the sums of absolute values that make up each
-            unit's gradient, or an upper bound of it; not below the squared norm.
-        weighted_sum: factors_U -> {parameter name: Σ_u factor_u · gradient_u}, all in
-            double precision.
+        held: a gradient for each unit, as it is: (U, *shape).
+        factored: gradients that are not formed, each a sum over positions.
     """
 
-    squared_norms_U: Tensor
-    squared_masses_U: Tensor
-    weighted_sum: Callable[[Tensor], dict[str, Tensor]]
+    held: dict[str, Tensor]
+    factored: dict[str, Factored] = field(default_factory=dict)
 
 
 def linear(layer: nn.Linear, calls: list[Call], units: Units) -> LayerGradient:
@@ -108,20 +50,17 @@ def linear(layer: nn.Linear, calls: list[Call], units: Units) -> LayerGradient:
 
     Source: Goodfellow 2015 for one position; Gram matrices for more: Bu et al. 2022.
     """
-    a_USI = units.laid_out(_positions([call.input for call in calls]))
-    b_USO = units.laid_out(_positions([call.backprop for call in calls]))
-    by_unit = {"bias": b_USO.sum(1, dtype=torch.float64)} if _wants(layer, "bias") else {}
-    bias = _materialised(by_unit, units)
+    a_BSI = _positions([call.input for call in calls])
+    b_BSO = _positions([call.backprop for call in calls])
+    held: dict[str, Tensor] = {}
+    if _wants(layer, "bias"):
+        held["bias"] = units.summed(b_BSO[:, 0] if b_BSO.shape[1] == 1 else b_BSO.sum(1))
     if not _wants(layer, "weight"):
-        return bias
-    squares_U, masses_U = outer_norms(a_USI, b_USO)
-
-    def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        return {"weight": outer_sum(a_USI, b_USO, factors_U), **bias.weighted_sum(factors_U)}
-
-    return LayerGradient(
-        squares_U + bias.squared_norms_U, masses_U + bias.squared_masses_U, weighted_sum
-    )
+        return LayerGradient(held)
+    outer = Outer(a_BSI, b_BSO, units)
+    if outer.is_better_held:
+        return LayerGradient({"weight": outer.held()} | held)
+    return LayerGradient(held, {"weight": outer})
 
 
 def conv(layer: nn.Conv1d | nn.Conv2d, calls: list[Call], units: Units) -> LayerGradient:
@@ -134,7 +73,7 @@ def conv(layer: nn.Conv1d | nn.Conv2d, calls: list[Call], units: Units) -> Layer
         by_unit["weight"] = units.summed(_added(_conv_weight(layer, call) for call in calls))
     if _wants(layer, "bias"):
         by_unit["bias"] = units.summed(_added(call.backprop.flatten(2).sum(2) for call in calls))
-    return _materialised(by_unit, units)
+    return LayerGradient(by_unit)
 
 
 def _conv_weight(layer: nn.Conv1d | nn.Conv2d, call: Call) -> Tensor:
@@ -192,7 +131,7 @@ def _affine(
         by_unit["weight"] = units.summed(_added(total(x * call.backprop) for x, call in pairs))
     if _wants(layer, "bias"):
         by_unit["bias"] = units.summed(_added(total(call.backprop) for call in calls))
-    return _materialised(by_unit, units)
+    return LayerGradient(by_unit)
 
 
 def embedding(layer: nn.Embedding, calls: list[Call], units: Units) -> LayerGradient:
@@ -206,29 +145,7 @@ def embedding(layer: nn.Embedding, calls: list[Call], units: Units) -> LayerGrad
     b_USO = units.laid_out(b_BSO)
     if layer.padding_idx is not None:
         b_USO = b_USO * (token_US != layer.padding_idx)[..., None]
-    same_USS = (token_US[:, :, None] == token_US[:, None, :]).double()
-    wide_USO, lengths_US = b_USO.double(), lengths(b_USO)
-    masses_U = torch.einsum("us,usk,uk->u", lengths_US, same_USS, lengths_US)
-    gram = torch.bmm(wide_USO, wide_USO.mT) * same_USS
-
-    def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        scaled = wide_USO * factors_U.double()[:, None, None]
-        out = torch.zeros_like(layer.weight, dtype=torch.float64).detach()
-        return {"weight": out.index_add_(0, token_US.flatten(), scaled.flatten(0, 1))}
-
-    return LayerGradient(gram_total(gram, width, masses_U), masses_U, weighted_sum)
-
-
-def _materialised(by_unit: dict[str, Tensor], units: Units) -> LayerGradient:
-    """Hold small unit gradients as they are: the norm is that of the very numbers released."""
-    squares_U = units.share_B.new_zeros(units.num_units, dtype=torch.float64)
-    for tensor in by_unit.values():
-        squares_U = squares_U + squares(tensor)
-
-    def weighted_sum(factors_U: Tensor) -> dict[str, Tensor]:
-        return {name: unit_sum(tensor, factors_U) for name, tensor in by_unit.items()}
-
-    return LayerGradient(squares_U, squares_U, weighted_sum)
+    return LayerGradient({}, {"weight": Table(token_US, b_USO, layer.num_embeddings)})
 
 
 def _positions(tensors: list[Tensor]) -> Tensor:

@@ -4,8 +4,10 @@ The key is an argument: a site draws it from the operating system for every use,
 injects a fixed one. Never derive it from a study's seed.
 """
 
+import math
 import os
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,11 @@ from common.errors import PrivacyError
 
 KEY_BYTES = 32
 GRID_LOG2 = 20
-"""A noised sum lies on a grid of σC·2^-20."""
+"""A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
 _ZEROS = bytes(1 << 18)
-_PAIRS = 1 << 14
+_LEAST_SQUARE = np.float32(2.0**-126)
+_PAIRS = 1 << 13
+"""Pairs of normal values made at once: what they take stays in a core's cache."""
 
 
 class CryptoStream:
@@ -42,14 +46,17 @@ class CryptoStream:
 
     def words(self, size: int) -> npt.NDArray[np.uint64]:
         """Return `size` uniform 64-bit words."""
+        out = np.empty(size, dtype=np.uint64)
+        self._fill(out)
+        return out
+
+    def _fill(self, out: npt.NDArray[np.uint64]) -> None:
         if os.getpid() != self._process:
             raise PrivacyError("a noise stream cannot cross a fork: open a new one in the child")
-        out = np.empty(size, dtype=np.uint64)
         view = out.data.cast("B")
         for start in range(0, len(view), len(_ZEROS)):
             piece = view[start : start + len(_ZEROS)]
             self._cipher.update_into(_ZEROS[: len(piece)], piece)
-        return out
 
     def uniform(self, size: int) -> npt.NDArray[np.float64]:
         """Return `size` numbers uniform on [0, 1) with 53 bits."""
@@ -75,26 +82,31 @@ class CryptoStream:
         """Return `size` normal values in single precision.
 
         Guarantees: the radius comes from 63 bits, so that the tail reaches 9.3 σ.
-        Source: Box and Muller, 1958.
+        Source: Box and Muller, 1958; the radius is sqrt(-ln u²) for u the size of a signed word.
         """
         out = np.empty(size + size % 2, dtype=np.float32)
         for start in range(0, len(out), 2 * _PAIRS):
-            self._box_muller(out[start : start + 2 * _PAIRS], np.float32(sigma))
+            self.fill_gaussian(out[start : start + 2 * _PAIRS], sigma)
         return out[:size]
 
-    def _box_muller(self, out: npt.NDArray[np.float32], sigma: np.float32) -> None:
+    def fill_gaussian(self, out: npt.NDArray[np.float32], sigma: float) -> None:
+        """Fill an array of an even length with normal values."""
         pairs = len(out) // 2
         words = self.words(pairs + (pairs + 1) // 2)
-        radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float32)
-        radius += np.float32(0.5)
+        radius, angle = out[:pairs], out[pairs:]
+        np.copyto(radius, words[:pairs].view(np.int64), casting="unsafe")
         radius *= np.float32(2.0**-63)
+        np.square(radius, out=radius)
+        np.maximum(radius, _LEAST_SQUARE, out=radius)
         np.log(radius, out=radius)
-        radius *= np.float32(-2.0) * sigma * sigma
+        radius *= np.float32(-sigma * sigma)
         np.sqrt(radius, out=radius)
-        angle = words[pairs:].view(np.int32)[:pairs].astype(np.float32)
+        np.copyto(angle, words[pairs:].view(np.int32)[:pairs], casting="unsafe")
         angle *= np.float32(np.pi * 2.0**-31)
-        np.multiply(np.cos(angle), radius, out=out[:pairs])
-        np.multiply(np.sin(angle), radius, out=out[pairs:])
+        cosine = np.cos(angle)
+        np.sin(angle, out=angle)
+        angle *= radius
+        radius *= cosine
 
 
 def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: int) -> float:
@@ -103,8 +115,14 @@ def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: i
     Bringing the sum to the grid can stretch a difference of two sums by one grid unit in
     each value, hence by grid · √parameters in all.
     """
-    grid = noise_multiplier * max_grad_norm * 2.0**-GRID_LOG2
+    grid = grid_unit(noise_multiplier, max_grad_norm)
     return noise_multiplier * (max_grad_norm + grid * float(np.sqrt(parameters)))
+
+
+def grid_unit(noise_multiplier: float, max_grad_norm: float) -> float:
+    """Return the grid's unit, a power of two: bringing single precision to it costs no bit."""
+    _, exponent = math.frexp(noise_multiplier * max_grad_norm * 2.0**-GRID_LOG2)
+    return math.ldexp(1.0, exponent - 1)
 
 
 def add_noise(
@@ -114,7 +132,7 @@ def add_noise(
     noise_multiplier: float,
     max_grad_norm: float,
 ) -> dict[str, torch.Tensor]:
-    """Add Gaussian noise to a clipped sum, as integers on the grid σC·2^-20.
+    """Add Gaussian noise to a clipped sum, as integers on a grid.
 
     Args:
         stream: where the noise comes from.
@@ -122,7 +140,7 @@ def add_noise(
         noise_multiplier: σ > 0, in units of max_grad_norm.
         max_grad_norm: C > 0.
 
-    Returns: float32 tensors on the device of the sum.
+    Returns: float32 tensors on the device of the sum, parts of one.
 
     Raises:
         PrivacyError: σ or C is not positive, or the sum holds values that are not finite.
@@ -137,18 +155,65 @@ def add_noise(
         )
     parameters = sum(tensor.numel() for tensor in clipped_sum.values())
     sigma = noise_deviation(noise_multiplier, max_grad_norm, parameters)
-    grid = noise_multiplier * max_grad_norm * 2.0**-GRID_LOG2
-    return {name: _noised(stream, tensor, sigma, grid) for name, tensor in clipped_sum.items()}
+    grid = grid_unit(noise_multiplier, max_grad_norm)
+    out = np.empty(parameters, dtype=np.float32)
+    found, start = {}, 0
+    for dtype in (torch.float32, torch.float64):
+        chosen = {name: tensor for name, tensor in clipped_sum.items() if tensor.dtype == dtype}
+        size = sum(tensor.numel() for tensor in chosen.values())
+        flat = [
+            tensor.detach().cpu().contiguous().numpy().reshape(-1) for tensor in chosen.values()
+        ]
+        _noised(stream, flat, out[start : start + size], sigma, grid)
+        for name, tensor in chosen.items():
+            values = torch.from_numpy(out[start : start + tensor.numel()])
+            found[name] = values.reshape(tensor.shape).to(tensor.device)
+            start += tensor.numel()
+    return {name: found[name] for name in clipped_sum}
 
 
-def _noised(stream: CryptoStream, tensor: torch.Tensor, sigma: float, grid: float) -> torch.Tensor:
-    values = tensor.detach().to("cpu", torch.float64).contiguous().numpy().reshape(-1)
-    if not np.isfinite(values.sum()):
-        raise PrivacyError("noise: the clipped sum holds values that are not finite")
-    out = np.empty(len(values), dtype=np.float32)
-    for start in range(0, len(values), 2 * _PAIRS):
-        piece = values[start : start + 2 * _PAIRS] * (1 / grid)
+def _noised(
+    stream: CryptoStream,
+    parts: list[npt.NDArray[Any]],
+    out: npt.NDArray[np.float32],
+    sigma: float,
+    grid: float,
+) -> None:
+    """Fill `out` with the parts and noise, a piece at a time.
+
+    What is added is whole numbers, exactly: rounding their sum is post-processing.
+    """
+    if not parts:
+        return
+    noise = np.empty(2 * _PAIRS, dtype=np.float32)
+    units = np.empty(2 * _PAIRS, dtype=parts[0].dtype)
+    pieces = _pieces(parts, len(units))
+    for start in range(0, len(out), len(units)):
+        size = min(len(units), len(out) - start)
+        piece = units[:size]
+        for place, values in next(pieces):
+            np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
         np.rint(piece, out=piece)
-        piece += np.rint(stream.gaussian(len(piece), sigma / grid))
-        np.multiply(piece, grid, out=out[start : start + len(piece)], casting="same_kind")
-    return torch.from_numpy(out).reshape(tensor.shape).to(tensor.device)
+        stream.fill_gaussian(noise[: size + size % 2], sigma / grid)
+        piece += np.rint(noise[:size], out=noise[:size])
+        if not np.isfinite(piece.sum()):
+            raise PrivacyError("noise: the clipped sum holds values that are not finite")
+        np.multiply(piece, grid, out=out[start : start + size], casting="same_kind")
+
+
+def _pieces(
+    parts: list[npt.NDArray[Any]], most: int
+) -> Iterator[list[tuple[int, npt.NDArray[Any]]]]:
+    """Cut the parts into runs of `most` values; each cut stands with its place in the run."""
+    run: list[tuple[int, npt.NDArray[Any]]] = []
+    filled = 0
+    for part in parts:
+        start = 0
+        while start < len(part):
+            values = part[start : start + most - filled]
+            run.append((filled, values))
+            start, filled = start + len(values), filled + len(values)
+            if filled == most:
+                yield run
+                run, filled = [], 0
+    yield run

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from common.errors import PrivacyError
 from common.privacy import opacus_accountant
-from common.privacy.clipping import clip_factors, unit_reaches
-from common.privacy.layer_rules import Units
+from common.privacy.clip_units import clip_units
+from common.privacy.factored import Units
 from common.privacy.mechanism import KEY_BYTES, CryptoStream, add_noise
 from common.privacy.single_pass import Capture, captured, gradients_of, trainable_layers
 
@@ -81,17 +81,12 @@ class SinglePassModule(AbstractGradSampleModule):  # type: ignore[misc]
         rows = len(loss_B)
         units = Units.of(torch.arange(rows, device=loss_B.device), rows)
         layers = gradients_of(loss_B.sum(), captures, units)
-        _, reaches_B = unit_reaches(layers.values(), units)
-        if not bool(torch.isfinite(reaches_B).all()):
+        clipped = clip_units(layers, rows, self.max_grad_norm)
+        if clipped.finite_U is not None:
             raise PrivacyError(
                 "single-pass clipping: a record's gradient is not finite; leave that record out"
             )
-        factors_B = clip_factors(reaches_B, self.max_grad_norm)
-        return {
-            f"{prefix}.{name}" if prefix else name: gradient.float()
-            for prefix, layer in layers.items()
-            for name, gradient in layer.weighted_sum(factors_B).items()
-        }
+        return {name: gradient.float() for name, gradient in clipped.gradients.items()}
 
     def remove_hooks(self) -> None:
         """Forget the last forward; there are no hooks between forwards."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import PrivacyError
-from common.privacy.layer_rules import RULES, Call, LayerGradient, Units
+from common.privacy.factored import Units
+from common.privacy.layer_rules import RULES, Call, LayerGradient
 
 
 @dataclass

@@ -1,10 +1,14 @@
-"""Sums over a unit's positions and over units, in double precision, with bounds on their errors.
+"""Sums over a unit's positions and over units, with bounds on their errors.
 
-Values are single precision and may be anything finite: their products are exact in double
-precision, and none of them overflows or vanishes.
+Values are single precision and may be anything finite. What is fast, a matrix product in single
+precision, states a bound on its own rounding; whoever calls decides whether that is good enough,
+and else asks for double precision, in which products of values are exact and nothing overflows.
 
-Letters: U units, S positions of a unit, I inputs, O outputs, D values at a position.
+Letters: U units, S positions of a unit, I inputs, O outputs, D values at a position, K some
+units, N all positions.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,58 +17,171 @@ MOST_VALUES = 1 << 22
 """Largest number of values of unit gradients that are held at once while norms are taken."""
 ROUNDOFF = 2.0**-52
 """Twice what one operation in double precision is off by, relatively."""
+SINGLE = 2.0**-24
+"""What one operation in single precision is off by, relatively."""
+VANISHED = 2.0**-50
+"""Added to lengths: values below 2^-63 vanish when single precision squares them."""
+FEW_VALUES = 1 << 18
+"""How many values of unit gradients stay in the cache of a processor core."""
+FORMING = 15
+"""What it takes to write and read a value of a gradient once, in multiplications."""
+STRIPE = 64
+"""How many squares are added in single precision at once."""
 
 
-def outer_norms(a_USI: Tensor, b_USO: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ‖Σ_s b_s a_sᵀ‖² for each unit, by whichever way is shorter, and (Σ_s ‖b_s‖‖a_s‖)²."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of sums that make up each unit's gradient.
+
+    Args:
+        squares_U: squared norms.
+        doubts_U: most by which a squared norm may be off; it may be anything where the square
+            is not finite.
+        masses_U: squared norms if nothing cancelled, or more; not below the squared norm.
+        longest: the greatest length of an input.
+    """
+
+    squares_U: Tensor
+    doubts_U: Tensor
+    masses_U: Tensor
+    longest: Tensor
+
+
+def outer_sizes(a_USI: Tensor, b_USO: Tensor) -> Sizes:
+    """Return what is known of Σ_s b_s a_sᵀ by single precision.
+
+    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1: a sum
+    of n products in any order is off by at most n roundings of the sum of absolute values.
+    """
     positions, inputs, outputs = a_USI.shape[1], a_USI.shape[2], b_USO.shape[2]
-    masses_U = (lengths(a_USI) * lengths(b_USO)).sum(1).square()
-    if positions == 1:
-        return masses_U, masses_U
-    if 2 * positions**2 <= inputs * outputs:
-        a_USI, b_USO = a_USI.double(), b_USO.double()
-        gram = torch.bmm(a_USI, a_USI.mT) * torch.bmm(b_USO, b_USO.mT)
-        return gram_total(gram, inputs + outputs, masses_U), masses_U
-    at_once = max(1, MOST_VALUES // (inputs * outputs))
+    a_US, b_US = quick_lengths(a_USI), quick_lengths(b_USO)
+    masses_U = ((a_US + VANISHED) * (b_US + VANISHED)).sum(1).square()
+    if positions > 1 and by_forming(positions, inputs, outputs):
+        squares_U = formed_squares(a_USI, b_USO)
+        doubts_U = positions * SINGLE * masses_U.sqrt()
+        doubts_U = doubts_U * (2 * squares_U.sqrt() + doubts_U) + stripe_doubts(squares_U, inputs)
+        return Sizes(squares_U, doubts_U, masses_U, a_US.amax())
+    one_U = (a_US[:, 0] * b_US[:, 0]).square()
+    squares_U = gram_squares(a_USI, b_USO) if positions > 1 else one_U
+    roundings = 2 * (inputs + outputs) + 16
+    return Sizes(squares_U, roundings * SINGLE * masses_U, masses_U, a_US.amax())
+
+
+def by_forming(positions: int, inputs: int, outputs: int) -> bool:
+    """Return whether a unit's norm costs less by forming its gradient than by Gram matrices."""
+    return norm_cost(positions, inputs, outputs) < positions**2 * (inputs + outputs)
+
+
+def norm_cost(positions: int, inputs: int, outputs: int) -> int:
+    """Return what a unit's norm costs by the cheaper way, in multiplications."""
+    formed = (positions + FORMING) * inputs * outputs
+    return min(formed, positions**2 * (inputs + outputs))
+
+
+def gram_squares(a_USI: Tensor, b_USO: Tensor) -> Tensor:
+    """Return squared norms by Gram matrices, in single precision."""
+    gram_USS = torch.bmm(a_USI, a_USI.mT).mul_(torch.bmm(b_USO, b_USO.mT))
+    return gram_USS.sum((1, 2), dtype=torch.float64).clamp_(min=0)
+
+
+def formed_squares(a_USI: Tensor, b_USO: Tensor) -> Tensor:
+    """Return squared norms by forming a few units' gradients at a time, in single precision."""
+    at_once = max(1, FEW_VALUES // (a_USI.shape[2] * b_USO.shape[2]))
     pairs = zip(a_USI.split(at_once), b_USO.split(at_once), strict=True)
-    found = [squares(torch.bmm(b.double().mT, a.double())) for a, b in pairs]
-    return torch.cat(found), masses_U
+    return torch.cat([striped_squares(torch.bmm(b.mT, a)) for a, b in pairs])
 
 
-def gram_total(gram_USS: Tensor, width: int, masses_U: Tensor) -> Tensor:
+def outer_norms(a_KSI: Tensor, b_KSO: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ‖Σ_s b_s a_sᵀ‖² for some units in double precision or a little more, and masses."""
+    positions, inputs, outputs = a_KSI.shape[1], a_KSI.shape[2], b_KSO.shape[2]
+    masses_K = (lengths(a_KSI) * lengths(b_KSO)).sum(1).square()
+    if positions == 1:
+        return masses_K, masses_K
+    if 2 * positions**2 <= inputs * outputs:
+        a_KSI, b_KSO = a_KSI.double(), b_KSO.double()
+        gram = torch.bmm(a_KSI, a_KSI.mT) * torch.bmm(b_KSO, b_KSO.mT)
+        return gram_total(gram, inputs + outputs, masses_K), masses_K
+    at_once = max(1, MOST_VALUES // (inputs * outputs))
+    pairs = zip(a_KSI.split(at_once), b_KSO.split(at_once), strict=True)
+    norms = [squares(torch.bmm(b.double().mT, a.double())) for a, b in pairs]
+    return torch.cat(norms), masses_K
+
+
+def gram_total(gram_KSS: Tensor, width: int, masses_K: Tensor) -> Tensor:
     """Return an upper bound of the total of a matrix of products of dot products.
 
     Args:
-        gram_USS: the products, in double precision.
+        gram_KSS: the products, in double precision.
         width: how many values their dot products have, together.
-        masses_U: the total if all values were replaced by their absolute values, or more.
-
-    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1: a sum
-    of n terms in any order is off by at most (n - 1) roundings of the sum of absolute values.
+        masses_K: the total if all values were replaced by their absolute values, or more.
     """
-    roundings = width + gram_USS.shape[1] ** 2 + 8
-    return gram_USS.sum((1, 2)).clamp_(min=0) + roundings * ROUNDOFF * masses_U
+    roundings = width + gram_KSS.shape[1] ** 2 + 8
+    return gram_KSS.sum((1, 2)).clamp_(min=0) + roundings * ROUNDOFF * masses_K
 
 
-def outer_sum(a_USI: Tensor, b_USO: Tensor, factors_U: Tensor) -> Tensor:
-    """Return Σ_u factor_u Σ_s b_s a_sᵀ."""
-    out = factors_U.new_zeros(b_USO.shape[2], a_USI.shape[2], dtype=torch.float64)
-    at_once = max(1, MOST_VALUES // (a_USI[0].numel() + b_USO[0].numel()))
-    pieces = (tensor.split(at_once) for tensor in (a_USI, b_USO, factors_U))
+def outer_sum(a_NI: Tensor, b_NO: Tensor, factors_N: Tensor, terms: int) -> Tensor:
+    """Return Σ_n factor_n b_n a_nᵀ.
+
+    Args:
+        a_NI: the positions of all units.
+        b_NO: the same.
+        factors_N: one for each position.
+        terms: how many products may be added in single precision; what these sums come to is
+            added in double precision. 0 is for double precision throughout.
+    """
+    if 0 < len(a_NI) <= terms:
+        return (b_NO * factors_N.to(b_NO.dtype)[:, None]).t() @ a_NI
+    out = a_NI.new_zeros(b_NO.shape[1], a_NI.shape[1], dtype=torch.float64)
+    at_once = terms or max(1, MOST_VALUES // (a_NI.shape[1] + b_NO.shape[1]))
+    dtype = b_NO.dtype if terms else torch.float64
+    pieces = (tensor.split(at_once) for tensor in (a_NI, b_NO, factors_N))
     for a, b, factors in zip(*pieces, strict=True):
-        scaled = b.double() * factors.double()[:, None, None]
-        out.addmm_(scaled.flatten(0, 1).t(), a.double().flatten(0, 1))
+        scaled = b.to(dtype) * factors.to(dtype)[:, None]
+        if terms:
+            out += scaled.t() @ a
+        else:
+            out.addmm_(scaled.t(), a.to(dtype))
     return out
 
 
-def unit_sum(tensor_U: Tensor, factors_U: Tensor) -> Tensor:
-    """Return Σ_u factor_u · tensor_u."""
+def unit_sum(tensor_U: Tensor, factors_U: Tensor, terms: int) -> Tensor:
+    """Return Σ_u factor_u · tensor_u, in single precision where it may add so many terms."""
+    if len(tensor_U) <= terms:
+        flat_UP = tensor_U.flatten(1)
+        return (factors_U.to(tensor_U.dtype) @ flat_UP).reshape(tensor_U.shape[1:])
     out = factors_U.new_zeros(tensor_U[0].numel(), dtype=torch.float64)
     at_once = max(1, MOST_VALUES // max(1, len(out)))
     pieces = zip(tensor_U.flatten(1).split(at_once), factors_U.split(at_once), strict=True)
     for piece, factors in pieces:
         out.addmv_(piece.double().t(), factors.double())
     return out.reshape(tensor_U.shape[1:])
+
+
+def held_sizes(tensor_U: Tensor) -> Sizes:
+    """Return what is known of gradients that are held as they are: nothing cancels any more."""
+    values = tensor_U[0].numel()
+    none = tensor_U.new_zeros((), dtype=torch.float64)
+    if values <= STRIPE * STRIPE or values % STRIPE:
+        squares_U = squares(tensor_U)
+        return Sizes(squares_U, torch.zeros_like(squares_U), squares_U, none)
+    squares_U = striped_squares(tensor_U)
+    doubts_U = stripe_doubts(squares_U, values)
+    return Sizes(squares_U, doubts_U, squares_U + doubts_U, none)
+
+
+def striped_squares(tensor_U: Tensor) -> Tensor:
+    """Return each unit's sum of squares, a few of them at a time in single precision."""
+    values = tensor_U[0].numel()
+    stripe = STRIPE if values % STRIPE == 0 else tensor_U.shape[-1]
+    values_UND = tensor_U.reshape(len(tensor_U), -1, stripe)
+    stripes_UN: Tensor = torch.linalg.vector_norm(values_UND, dim=2)
+    return stripes_UN.double().square().sum(1)
+
+
+def stripe_doubts(squares_U: Tensor, values: int) -> Tensor:
+    """Return most by which `striped_squares` is off, for at most so many values in a stripe."""
+    stripe = max(STRIPE, values) if values % STRIPE else STRIPE
+    return 2 * (stripe + 4) * SINGLE * squares_U + values**2 * VANISHED**2
 
 
 def squares(tensor_U: Tensor) -> Tensor:
@@ -77,3 +194,9 @@ def lengths(tensor_USD: Tensor) -> Tensor:
     """Return the norm at each position, in double precision."""
     norms: Tensor = torch.linalg.vector_norm(tensor_USD, dim=2, dtype=torch.float64)
     return norms
+
+
+def quick_lengths(tensor_USD: Tensor) -> Tensor:
+    """Return the norm at each position, taken in single precision; add VANISHED for a bound."""
+    norms: Tensor = torch.linalg.vector_norm(tensor_USD, dim=2)
+    return norms.double()

@@ -80,10 +80,10 @@ def test_an_encoder_reads_one_clip_without_regard_to_the_others(name, rank):
     torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]))
 
 
-@pytest.mark.parametrize("name", ["conv1d", "conv2d"])
+@pytest.mark.parametrize("name", ["conv1d", "gru", "conv2d"])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_convolution_reads_the_smallest_inputs(name, size):
-    shape = (size, 4) if name == "conv1d" else (1, size, size)
+    shape = (1, size, size) if name == "conv2d" else (size, 4)
     assert ENCODERS[name](sizes(shape))(torch.randn(2, *shape)).isfinite().all()
 
 

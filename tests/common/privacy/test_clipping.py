@@ -9,9 +9,12 @@ from torch import nn
 
 from common.config import Modality, Model, Study
 from common.errors import PrivacyError
+from common.models.recurrent import GRU
 from common.models.registry import build
-from common.privacy.clipping import ROUNDING, clip_factors, clipped_sum, clipped_sum_by_hooks
-from common.privacy.layer_rules import RULES, Units
+from common.privacy.clip_units import ROUNDING, clip_factors
+from common.privacy.clipping import clipped_sum, clipped_sum_by_hooks
+from common.privacy.factored import Units
+from common.privacy.layer_rules import RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 
@@ -74,6 +77,8 @@ LAYERS = {
     "group norm": ((6, 10), lambda: [nn.GroupNorm(3, 6), nn.Conv1d(6, 4, 3)]),
     "group norm over a plane": ((6, 4, 4), lambda: [nn.GroupNorm(2, 6), nn.GELU()]),
     "one layer, several calls": ((2, 6), lambda: [Twice()]),
+    "recurrent": ((9, 4), lambda: [GRU(4, 6)]),
+    "recurrent, long": ((80, 4), lambda: [GRU(4, 6)]),
     "frozen weight": ((5,), lambda: [frozen(nn.Linear(5, 4)), nn.GELU(), nn.Linear(4, 3)]),
 }
 
@@ -168,7 +173,9 @@ def test_every_layer_against_per_sample_autograd(name, units, norm):
 
 
 @pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("name", ["linear over time, gram", "conv1d", "group norm", "embedding"])
+@pytest.mark.parametrize(
+    "name", ["linear over time, gram", "conv1d", "group norm", "embedding", "recurrent"]
+)
 def test_single_pass_against_opacus_hooks(name, units):
     model, batch = case(name)
     unit_B, num_units = UNITS[units](6)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from common.errors import PrivacyError
-from common.privacy.mechanism import GRID_LOG2, CryptoStream, add_noise, noise_deviation
+from common.privacy.mechanism import GRID_LOG2, CryptoStream, add_noise, grid_unit, noise_deviation
 
 KEY = bytes(range(32))
 
@@ -81,10 +81,10 @@ def test_noise_is_normal():
 
 
 def test_the_tail_reaches_beyond_what_24_bits_give():
-    """The radius comes from 63 bits: its smallest uniform value is 2^-64, hence 9.4 σ."""
+    """The radius comes from 63 bits: its smallest uniform value is 2^-63, hence 9.3 σ."""
     source = stream()
     source.words = lambda size: np.zeros(size, dtype=np.uint64)
-    assert source.gaussian(2)[0] == pytest.approx(np.sqrt(2 * 64 * np.log(2)), rel=1e-6)
+    assert source.gaussian(2)[0] == pytest.approx(np.sqrt(2 * 63 * np.log(2)), rel=1e-6)
 
 
 def test_the_largest_word_gives_a_finite_value():
@@ -154,15 +154,16 @@ def test_the_noise_has_the_declared_deviation_and_leaves_the_sum_in_the_middle()
 def test_a_noised_sum_lies_on_the_grid_whatever_the_data(values, number):
     """The result is a whole number of grid units in every value."""
     found = noised({"a": torch.tensor(values)}, number=number)["a"].double()
-    units = found / (1.5 * 2.0 * 2.0**-GRID_LOG2)
-    assert torch.allclose(units, units.round(), rtol=1e-7, atol=1e-9)
+    units = found / grid_unit(1.5, 2.0)
+    assert torch.equal(units, units.round())
 
 
 def test_two_sums_within_a_grid_unit_give_results_from_the_same_grid():
-    grid = 1.5 * 2.0 * 2.0**-GRID_LOG2
+    grid = grid_unit(1.5, 2.0)
+    assert 1.5 * 2.0 * 2.0**-GRID_LOG2 / 2 < grid <= 1.5 * 2.0 * 2.0**-GRID_LOG2
     one = noised({"a": torch.tensor([0.1])})["a"]
     other = noised({"a": torch.tensor([0.1 + 0.3 * grid])})["a"]
-    assert abs(float(one - other)) in (0.0, pytest.approx(grid, rel=1e-3))
+    assert abs(float(one - other)) in (0.0, grid)
 
 
 def test_shapes_and_names_are_kept_and_the_sum_is_not_changed():

@@ -1,0 +1,193 @@
+"""The layout of units, and gradients of units that are not formed but kept as sums of products.
+
+Inputs and backprops are single precision and may be anything finite: whoever sent the weights
+chose them. Rounding errors are shares of a unit's *mass*, the norm that its gradient would have if
+nothing cancelled, and not of its norm: so each sum states its mass, and how far its norm may be
+off (docs/privacy.md, Guarantee 1).
+
+Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outputs, K some units.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from common.privacy.unit_sums import (
+    SINGLE,
+    VANISHED,
+    Sizes,
+    gram_total,
+    lengths,
+    norm_cost,
+    outer_norms,
+    outer_sizes,
+    outer_sum,
+    quick_lengths,
+)
+
+HOLDING = 25
+"""What it takes to hold and read a value of a unit's gradient, in multiplications."""
+MEMORY = 2.5
+"""How many times the memory of its factors a held gradient may take."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which rows belong together.
+
+    Args:
+        unit_B: the unit of each row.
+        num_units: U.
+        share_B: 1 / number of rows of the row's unit.
+        slot_B: the row's place when units are laid out with `longest` places each; None
+            where the rows lie that way already.
+        longest: most rows of a unit.
+    """
+
+    unit_B: Tensor
+    num_units: int
+    share_B: Tensor
+    slot_B: Tensor | None
+    longest: int
+
+    @staticmethod
+    def of(unit_B: Tensor, num_units: int) -> "Units":
+        """Lay out the rows of a batch that is not empty."""
+        rows = len(unit_B)
+        count_U = torch.bincount(unit_B, minlength=num_units)
+        longest = int(count_U.max())
+        share_B = 1 / count_U[unit_B].to(torch.float32)
+        in_order = torch.arange(num_units, device=unit_B.device).repeat_interleave(longest)
+        if torch.equal(unit_B, in_order):
+            return Units(unit_B, num_units, share_B, None, longest)
+        order_B = torch.argsort(unit_B, stable=True)
+        first_U = torch.cumsum(count_U, 0) - count_U
+        place_B = torch.empty_like(unit_B)
+        place_B[order_B] = torch.arange(rows, device=unit_B.device) - first_U[unit_B[order_B]]
+        return Units(unit_B, num_units, share_B, unit_B * longest + place_B, longest)
+
+    def laid_out(self, rows_BSD: Tensor) -> Tensor:
+        """Turn (B, S, D) into (U, longest · S, D); places without a row are zero."""
+        if self.longest == 1 and self.slot_B is None:
+            return rows_BSD
+        shape = rows_BSD.shape[1:]
+        out = rows_BSD
+        if self.slot_B is not None:
+            out = rows_BSD.new_zeros(self.num_units * self.longest, *shape)
+            out[self.slot_B] = rows_BSD
+        return out.reshape(self.num_units, self.longest * shape[0], *shape[1:])
+
+    def summed(self, rows_B: Tensor) -> Tensor:
+        """Sum rows by unit: (B, …) to (U, …).
+
+        Guarantees: one row after the other, so that a unit's last bits are its own.
+        """
+        if self.slot_B is None and self.longest == 1:
+            return rows_B
+        out = rows_B.new_zeros(self.num_units, *rows_B.shape[1:])
+        return out.index_add_(0, self.unit_B, rows_B)
+
+
+class Factored(Protocol):
+    """Gradients of units that are not formed."""
+
+    def sizes(self) -> Sizes:
+        """Return what single precision tells of each unit's norm."""
+
+    def norms(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Return squared norms (or a little more) and masses of some units, in double precision."""
+
+    def total(self, factors_U: Tensor, terms: int) -> Tensor:
+        """Return Σ_u factor_u · gradient_u; `terms` as for `unit_sums.outer_sum`."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Σ_s b_s a_sᵀ for each unit: the weight of a linear layer."""
+
+    a_BSI: Tensor
+    b_BSO: Tensor
+    units: Units
+
+    @property
+    def is_better_held(self) -> bool:
+        """Whether forming each row's gradient is cheaper than two passes over the positions.
+
+        It is never done where that takes much more memory than the factors.
+        """
+        places, rows = self.a_BSI.shape[1], self.units.longest
+        inputs, outputs = self.a_BSI.shape[2], self.b_BSO.shape[2]
+        fewest = norm_cost(places * rows, inputs, outputs)
+        formed = inputs * outputs
+        return HOLDING * formed * rows <= fewest and formed <= MEMORY * places * (inputs + outputs)
+
+    def held(self) -> Tensor:
+        """Return the gradients (U, O, I)."""
+        return self.units.summed(torch.bmm(self.b_BSO.mT, self.a_BSI))
+
+    def sizes(self) -> Sizes:
+        """Return what single precision tells of each unit's norm."""
+        return outer_sizes(self._a_USI, self._b_USO)
+
+    def norms(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Return squared norms (or a little more) and masses of some units, in double precision."""
+        return outer_norms(self._a_USI[unit_K], self._b_USO[unit_K])
+
+    def total(self, factors_U: Tensor, terms: int) -> Tensor:
+        """Return Σ_u factor_u · gradient_u."""
+        factors_B = factors_U[self.units.unit_B]
+        factors_N = factors_B.repeat_interleave(self.a_BSI.shape[1])
+        return outer_sum(self.a_BSI.flatten(0, 1), self.b_BSO.flatten(0, 1), factors_N, terms)
+
+    @cached_property
+    def _a_USI(self) -> Tensor:  # noqa: N802
+        return self.units.laid_out(self.a_BSI)
+
+    @cached_property
+    def _b_USO(self) -> Tensor:  # noqa: N802
+        return self.units.laid_out(self.b_BSO)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Σ b_s in row v over the positions s that hold token v: the weight of an embedding.
+
+    Args:
+        token_US: which row each position reads.
+        b_USO: the gradient of what it read.
+        rows: of the table.
+    """
+
+    token_US: Tensor
+    b_USO: Tensor
+    rows: int
+
+    def sizes(self) -> Sizes:
+        """Return what single precision tells of each unit's norm."""
+        lengths_US, same_USS = quick_lengths(self.b_USO) + VANISHED, self._same()
+        masses_U = torch.einsum("us,ust,ut->u", lengths_US, same_USS.double(), lengths_US)
+        gram_USS = torch.bmm(self.b_USO, self.b_USO.mT).mul_(same_USS)
+        squares_U = gram_USS.sum((1, 2), dtype=torch.float64).clamp_(min=0)
+        doubts_U = (2 * self.b_USO.shape[2] + 16) * SINGLE * masses_U
+        return Sizes(squares_U, doubts_U, masses_U, lengths_US.new_zeros(()))
+
+    def norms(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Return squared norms (or a little more) and masses of some units, in double precision."""
+        wide_KSO, same_KSS = self.b_USO[unit_K].double(), self._same(unit_K).double()
+        lengths_KS = lengths(wide_KSO)
+        masses_K = torch.einsum("us,ust,ut->u", lengths_KS, same_KSS, lengths_KS)
+        gram_KSS = torch.bmm(wide_KSO, wide_KSO.mT) * same_KSS
+        return gram_total(gram_KSS, wide_KSO.shape[2], masses_K), masses_K
+
+    def total(self, factors_U: Tensor, terms: int) -> Tensor:
+        """Return Σ_u factor_u · gradient_u, always in double precision."""
+        scaled = self.b_USO.double() * factors_U.double()[:, None, None]
+        out = scaled.new_zeros(self.rows, self.b_USO.shape[2])
+        return out.index_add_(0, self.token_US.flatten(), scaled.flatten(0, 1))
+
+    def _same(self, unit_K: Tensor | None = None) -> Tensor:
+        token_KS = self.token_US if unit_K is None else self.token_US[unit_K]
+        return token_KS[:, :, None] == token_KS[:, None, :]
