@@ -32,24 +32,13 @@ class Setting:
     persons: int | None
 
 
-def setting_asked(
-    study: str | None,
-    settings: Sequence[str],
-    *,
-    persons: int | None,
-    sites: int,
-    parameters: int | None,
-    **changes: Any,
-) -> Setting:
+def setting_asked(study: str | None, settings: Sequence[str], given: dict[str, Any]) -> Setting:
     """Return a setting: a study's with numbers on top, or one from numbers alone.
 
     Args:
         study: name or path of a study; None starts from the defaults in local mode.
         settings: key=value pairs on top of the study.
-        persons: units at each site.
-        sites: how many take part.
-        parameters: trained values of the model; None takes the study's.
-        changes: what differs, by name of a field of Privacy or Training; None leaves it.
+        given: persons, sites, parameters, and any field of Privacy or Training; None leaves it.
 
     Raises:
         ConfigError: no such study, or a number is out of range.
@@ -57,6 +46,8 @@ def setting_asked(
     if study is None and settings:
         raise ConfigError(f"{settings[0]!r}: settings need a study before them.")
     found = load_study(study, settings) if study else None
+    changes = dict(given)
+    persons, sites, parameters = (changes.pop(name) for name in ("persons", "sites", "parameters"))
     size = parameters or (parameters_of(found) if found else PARAMETERS)
     return setting_from(found, persons, sites, size, changes)
 

@@ -31,6 +31,20 @@ T = TypeVar("T")
 
 Where = Annotated[Path, typer.Argument(help="A site's folder, a run's, or one of runs.")]
 OneSite = Annotated[Path, typer.Argument(help="A site's folder.")]
+StudyName = Annotated[
+    str | None, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Argument(help="Settings on top of the study: privacy.mode=local …")
+]
+Persons = Annotated[int | None, typer.Option(help="Persons (or records) who train at each site.")]
+Epsilons = Annotated[
+    list[float] | None, typer.Option(help="ε to plan for; several times [1, 2, 4, 8]")
+]
+Sigma = Annotated[float | None, typer.Option(help="σ, to ask how many rounds it allows.")]
+Parameters = Annotated[
+    int | None, typer.Option(help="Trained values of the model [the study's, or 10000]")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON and nothing else.")]
 
 
@@ -58,48 +72,27 @@ def report_command(
 
 @app.command("plan")
 def plan_command(
-    study: Annotated[
-        str | None, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="Settings on top of the study: privacy.mode=local …")
-    ] = None,
-    persons: Annotated[
-        int | None, typer.Option(help="Persons (or records) who train at each site.")
-    ] = None,
+    study: StudyName = None,
+    settings: Settings = None,
+    persons: Persons = None,
     sites: Annotated[int, typer.Option(help="Sites that take part.")] = 6,
-    epsilon: Annotated[
-        list[float] | None, typer.Option(help="ε to plan for; several times [1, 2, 4, 8]")
-    ] = None,
+    epsilon: Epsilons = None,
     delta: Annotated[float | None, typer.Option(help="δ of the whole run.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Training rounds.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps a round, where noise is local.")] = None,
     rate: Annotated[float | None, typer.Option(help="Sampling rate q.")] = None,
-    noise_multiplier: Annotated[
-        float | None, typer.Option(help="σ, to ask how many rounds it allows.")
-    ] = None,
+    noise_multiplier: Sigma = None,
     mode: Annotated[str | None, typer.Option(help="local or distributed.")] = None,
     unit: Annotated[str | None, typer.Option(help="person or record.")] = None,
-    parameters: Annotated[
-        int | None, typer.Option(help="Trained values of the model [the study's, or 10000]")
-    ] = None,
+    parameters: Parameters = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what an ε would ask for and give: noise, rounds, usefulness. No data is touched."""
-    setting = setting_asked(
-        study,
-        settings or (),
-        persons=persons,
-        sites=sites,
-        parameters=parameters,
-        target_delta=delta,
-        num_server_rounds=rounds,
-        local_steps=steps,
-        sampling_rate=rate,
-        noise_multiplier=noise_multiplier,
-        mode=mode,
-        unit=unit,
-    )
+    size = {"persons": persons, "sites": sites, "parameters": parameters}
+    training = {"num_server_rounds": rounds, "local_steps": steps}
+    privacy = {"target_delta": delta, "sampling_rate": rate, "mode": mode, "unit": unit}
+    given = {**size, **training, **privacy, "noise_multiplier": noise_multiplier}
+    setting = setting_asked(study, settings or (), given)
     rows = tuple(planned(setting, one) for one in _followed(targets(epsilon, setting), "planning"))
     _print(plan_form(setting, rows)) if as_json else console.print(tables.plan(setting, rows))
 

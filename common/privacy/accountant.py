@@ -46,6 +46,10 @@ SMALLEST_PLD_DELTA = 1e-11
 """Below this δ the rounding of the convolutions shows; the answer is the one by Rényi DP."""
 
 
+MANY_STEPS = 100_000
+"""Beyond so many steps, losses that are smaller than a cell are left to Rényi DP: see below."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """A merged history: how many steps at which rate, and the slack to take off δ.
@@ -109,6 +113,8 @@ def epsilon_of(cost: Cost, delta: float) -> float:
     """Return the authoritative ε at `delta` of a merged history; see `epsilon`."""
     by_rdp = rdp_epsilon_of(cost, delta)
     if by_rdp == 0 or delta < SMALLEST_PLD_DELTA or _is_too_large(cost, by_rdp):
+        return by_rdp
+    if _is_below_a_cell(cost):
         return by_rdp
     distribution = _composed(cost.steps)
     return min(by_rdp, _less_slack(distribution.get_epsilon_for_delta, cost.slack, delta))
@@ -197,6 +203,20 @@ def _is_too_large(cost: Cost, by_rdp: float) -> bool:
     mixtures = [(rate, steps) for rate, steps in cost.steps if rate.how == "mixture"]
     return (
         len(mixtures) < len(cost.steps) or sum(starmap(_mean_loss, mixtures)) > LARGEST_PLD_EPSILON
+    )
+
+
+def _is_below_a_cell(cost: Cost) -> bool:
+    """Tell whether rounding to cells would outweigh the losses themselves, over very many steps.
+
+    The loss of a step has standard deviation q √(e^(1/σ²) - 1), rounding adds up to half a cell.
+    """
+    steps = sum(count for _, count in cost.steps)
+    return steps > MANY_STEPS and all(
+        rate.how == "poisson"
+        and rate.sampling_rate**2 * math.expm1(min(rate.noise_multiplier**-2, 700))
+        < INTERVAL**2 / 4
+        for rate, _ in cost.steps
     )
 
 
