@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from client.budget.verifying import heads_of
 from client.data.arrays import SiteData
 from client.data.load import load_site_data
 from client.folder import SiteFolder, open_site
@@ -56,8 +57,19 @@ class Session:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The site's account of privacy spent, verified when it is opened."""
-        return Ledger.open(self.site.ledger, site=self.site.name)
+        """The site's account of privacy spent, verified when it is opened.
+
+        Raises:
+            LedgerError: it is damaged, or does not hold a head that the site's folder keeps.
+        """
+        ledger = Ledger.open(self.site.ledger, site=self.site.name)
+        try:
+            for kept in heads_of(self.site, None):
+                ledger.require(kept.head)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
 
     @cached_property
     def fingerprint(self) -> str:

@@ -82,6 +82,7 @@ class LedgerFile(LedgerRows):
     def __init__(self, path: Path) -> None:
         self._process = os.getpid()
         _prepare(path)
+        self._inode = _inode(path)
         with explained(path):
             super().__init__(path, sqlite3.connect(path, timeout=BUSY_S, isolation_level=None))
         try:
@@ -101,6 +102,7 @@ class LedgerFile(LedgerRows):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._check_place()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -112,6 +114,14 @@ class LedgerFile(LedgerRows):
         row = (entry.seq, entry.kind, canonical(entry.body), entry.prev, entry.digest)
         with explained(self.path):
             self._connection.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", row)
+
+    def _check_place(self) -> None:
+        """Refuse to write to a file that its path no longer leads to: it is lost with this run."""
+        if _inode(self.path) != self._inode:
+            raise LedgerError(
+                f"{self.path}: the ledger was exchanged or taken away while it was in use; nothing "
+                "was charged; restore the newest copy, verify it against a kept head, start anew"
+            )
 
     def _set_up(self) -> None:
         execute = self._connection.execute
@@ -133,6 +143,15 @@ class LedgerFile(LedgerRows):
             if version < len(MIGRATIONS):
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from every other; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _name(statement: str) -> str:

@@ -132,16 +132,16 @@ def test_a_thousand_kills_never_under_count(tmp_path, seed):
     check_kills(tmp_path / "ledger.sqlite", kills=50, seed=seed)
 
 
-def test_processes_at_once_share_one_account(tmp_path):
+def test_four_processes_at_once_share_one_account(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    processes = [started(OPEN + SPEND, path, f"run {number}", 12) for number in range(3)]
+    processes = [started(OPEN + SPEND, path, f"run {number}", 12) for number in range(4)]
     for process in processes:
         go(process)
     told = [process.communicate(timeout=120)[0] for process in processes]
     assert all(text.endswith("done\n") for text in told)
-    assert counted(path) == sum(text.count("released") for text in told) == 3 * 12 * 2
+    assert counted(path) == sum(text.count("released") for text in told) == 4 * 12 * 2
     with Ledger.open(path, site="north") as ledger:
-        assert ledger.head().seq == 1 + 1 + 3 * 12 * 2
+        assert ledger.head().seq == 1 + 1 + 4 * 12 * 2
 
 
 def test_a_full_disk_stops_the_release_and_says_so(tmp_path):
