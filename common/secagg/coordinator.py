@@ -7,10 +7,8 @@ coordinator is not trusted by the sites: what it checks here serves blame and li
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
-from common.secagg import masks, transcript
+from common.secagg import transcript
 from common.secagg.channel import public_key
 from common.secagg.messages import (
     Advert,
@@ -177,7 +175,7 @@ def _dealt_to(keying: Keying, site: str) -> list[Dealt]:
 
 
 def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
-    """Take the masked vectors, add them up, and return the CONFIRM requests: U2 to each of U2.
+    """Take the masked vectors and return the CONFIRM requests: U2 to each of U2.
 
     Raises:
         TooFewSites: fewer valid uploads than the threshold or the policy asks.
@@ -192,9 +190,8 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
     blamed = state.blamed + blamed
     enough("MASK", found, step.keying.quorum, blamed)
     uploads = tuple(found[site] for site in sorted(found))
-    total_W = masks.add_up([np.frombuffer(upload.vector, "<u8") for upload in uploads])
     request = encode(ConfirmRequest(step.ctx, tuple(upload.uploaded for upload in uploads)))
-    return Confirming(step, uploads, total_W, blamed), dict.fromkeys(found, request)
+    return Confirming(step, uploads, blamed), dict.fromkeys(found, request)
 
 
 def _check_upload(step: Step, site: str, upload: Upload) -> None:
@@ -230,12 +227,12 @@ def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]
     blamed = state.blamed + blamed
     enough("CONFIRM", found, step.keying.quorum, blamed)
     request = encode(UnmaskRequest(step.ctx, tuple(found[site] for site in sorted(found))))
-    new = Unmasking(step, state.uploads, state.total_W, tuple(sorted(found)), blamed)
+    new = Unmasking(step, state.uploads, tuple(sorted(found)), blamed)
     return new, dict.fromkeys(found, request)
 
 
 def unmasked(state: Unmasking, replies: Replies) -> Outcome:
-    """Take the shares and return the sum.
+    """Take the shares, add the masked vectors up, take the masks off, and return the sum.
 
     Guarantees: the words are the exact sum of the contributors' vectors mod 2^64; a wrong
     share is left out and its sender blamed.
@@ -256,7 +253,7 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
     shares = sift_shares(step, reveals)
     blamed = state.blamed + blamed + tuple(Blame(*one) for one in shares.wrong)
     try:
-        words_W = open_sum(step, contributors, shares, state.total_W)
+        words_W = open_sum(step, state.uploads, shares)
     except TooFewSites as error:
         raise TooFewSites(f"{error} ({because(blamed)})") from error
     except SumSpoiled:

@@ -64,11 +64,10 @@ class Masking:
 
 @dataclass(frozen=True)
 class Confirming:
-    """CONFIRM was asked of U2; the masked vectors are summed."""
+    """CONFIRM was asked of U2."""
 
     step: Step
     uploads: tuple[Upload, ...] = field(repr=False)
-    total_W: Words = field(repr=False)
     blamed: Blamed
 
 
@@ -78,7 +77,6 @@ class Unmasking:
 
     step: Step
     uploads: tuple[Upload, ...] = field(repr=False)
-    total_W: Words = field(repr=False)
     confirmed: tuple[str, ...]
     blamed: Blamed
 

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import masks, shamir, transcript
 from common.secagg.dealing import NO_PAIR, Deal, open_pairs
 from common.secagg.masks import Words
-from common.secagg.messages import Advert, Dealing, Item, Reveal, Share, Sharer
+from common.secagg.messages import Advert, Dealing, Item, Reveal, Share, Sharer, Upload
 from common.secagg.roster import Context, Policy
 
 
@@ -127,16 +129,17 @@ def sift_shares(step: Step, reveals: Mapping[str, Reveal]) -> Shares:
     return Shares(b, s, tuple(wrong_b + wrong_s))
 
 
-def open_sum(step: Step, contributors: Sequence[str], shares: Shares, total_W: Words) -> Words:
-    """Return the sum with every mask taken off.
+def open_sum(step: Step, uploads: Sequence[Upload], shares: Shares) -> Words:
+    """Return the sum of the masked vectors with every mask taken off.
 
     Raises:
         TooFewSites: fewer than t good shares of a secret that is needed.
         PeerMisbehaved: naming the site whose dealing was wrong.
         SumSpoiled: the check word shows that a mask was left on or a vector changed.
     """
+    contributors = tuple(upload.uploaded.site for upload in uploads)
     plus, minus = masks_left(step, contributors, shares)
-    words_W = total_W.copy()
+    words_W = masks.add_up([np.frombuffer(upload.vector, "<u8") for upload in uploads])
     masks.apply(words_W, plus, minus)
     if int(words_W[-1]) != transcript.check_word(step.ctx, words_W[:-1], len(contributors)):
         raise SumSpoiled("the sum does not open: a contributor masked otherwise than it dealt")

@@ -16,8 +16,9 @@ from common.secagg import packing
 from common.secagg.derive import derive
 from common.secagg.layout import Exact, Layout, Real
 from common.secagg.masks import Stream, Words
-from common.secagg.packing import FloatArray, IntArray, Scaled
+from common.secagg.packing import IntArray, Scaled
 
+FloatArray = NDArray[np.float64]
 Item = TypeVar("Item", Real, Exact)
 Number = TypeVar("Number", np.float64, np.int64)
 

@@ -182,7 +182,7 @@ def _unmask(step: Step, given: Requests) -> bytes:
 def _opened(at: Coordinator, step: Step, uploads: Requests, revealed: Requests) -> Words:
     """The sum of all uploads, by the book."""
     confirming, _ = co.masked(Masking(step, ()), uploads)
-    state = Unmasking(step, confirming.uploads, confirming.total_W, SITES, ())
+    state = Unmasking(step, confirming.uploads, SITES, ())
     return co.unmasked(state, revealed).words_W
 
 
