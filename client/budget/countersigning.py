@@ -6,8 +6,17 @@ from client.budget.places import look
 from client.budget.verifying import HEADS
 from client.folder import SiteFolder
 from common.errors import LedgerError
-from common.heads import SignedHead, countersign, newest, read_heads, sign_head, write_heads
+from common.heads import (
+    SignedHead,
+    check_signatures,
+    countersign,
+    newest,
+    read_heads,
+    sign_head,
+    write_heads,
+)
 from common.keys import read_identity, read_roster
+from common.secagg.roster import Roster
 
 
 def signed_head(site: SiteFolder, at: str) -> SignedHead:
@@ -35,12 +44,20 @@ def countersign_file(site: SiteFolder, path: Path) -> tuple[SignedHead, ...]:
         kept(site),
     )
     signed = tuple(
-        head if head.site == site.name else countersign(identity, head, own.get(head.site), roster)
+        _own(head, roster)
+        if head.site == site.name
+        else countersign(identity, head, own.get(head.site), roster)
         for head in read_heads(path)
     )
     write_heads(site.root / HEADS, newest((*own.values(), *signed)).values())
     write_heads(path, signed)
     return signed
+
+
+def _own(head: SignedHead, roster: Roster) -> SignedHead:
+    """Return the site's own head as its peers sent it back, if all signatures hold."""
+    check_signatures(head, roster)
+    return head
 
 
 def kept(site: SiteFolder) -> dict[str, SignedHead]:

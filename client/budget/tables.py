@@ -83,7 +83,7 @@ def _caption(budgets: tuple[SiteBudget, ...]) -> Text:
         lines.append(f"{listed(idle)}: nothing spent; the ledger is founded in the first round.")
     broken_off = sum(budget.whole.unfinished for budget in budgets)
     if broken_off:
-        lines.append(f"{broken_off} rounds were charged and not finished: counted in full.")
+        lines.append(f"Rounds that were charged and not finished, counted in full: {broken_off}.")
     if any(budget.whole.is_exact for budget in budgets):
         lines.append("exact: model updates left without noise; no ε speaks of them.")
     lines += _odds(budgets)

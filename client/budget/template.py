@@ -87,8 +87,8 @@ budget kept by {{ a.unit }}</p>
 <td>{{ "–" if s.rounds_affordable is none else s.rounds_affordable }}</td>
 <td>{{ s.right_of_100_guesses }}</td><td class="text">{{ s.last_charge | when }}</td></tr>
 {% endfor %}</tbody></table>
-{% if a.rounds_unfinished %}<p>{{ a.rounds_unfinished }} of these rounds were charged and not
-finished; they count in full.</p>{% endif %}
+{% if a.rounds_unfinished %}<p>Rounds that were charged and not finished, counted in full:
+{{ a.rounds_unfinished }}.</p>{% endif %}
 </section>{% endif %}
 
 {% if curve_svg %}<section class="whole">

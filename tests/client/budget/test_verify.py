@@ -197,3 +197,15 @@ def test_a_head_needs_a_ledger(federation, tacit):
     code, _, said = tacit("head", federation.folder())
     assert code == 3
     assert "founded in a round" in said
+
+
+def test_ones_own_head_is_kept_once_its_signatures_hold(charged, tmp_path):
+    path = tmp_path / "heads.json"
+    write_heads(path, [signed_head(charged.site(), AT)])
+    countersign_file(charged.site("lake"), path)
+    countersign_file(charged.site(), path)
+    assert [one.site for one in kept(charged.site())["hill"].countersignatures] == ["lake"]
+    path.write_text(path.read_text().replace('"seq": 12', '"seq": 99'))
+    with pytest.raises(LedgerError, match="wrong"):
+        countersign_file(charged.site(), path)
+    assert kept(charged.site())["hill"].seq == 12
