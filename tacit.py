@@ -1,20 +1,116 @@
-"""The command `tacit`: mounts the command groups of the folders, and says errors in a sentence."""
+"""The command `tacit`: what it can do, and errors said in a sentence.
+
+Each command is imported when it is asked for: torch and Flower take seconds to import, and
+`tacit site status` needs neither.
+"""
 
 import errno
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 import click
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from client.commands import app as client_commands
 from common.errors import ExitCode, TacitError
-from server.commands import app as server_commands
-from simulations.commands import app as simulation_commands
+
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "demo": (
+        "Write a synthetic corpus, train on it with privacy and without, and show the result.",
+        ("simulations.commands:app",),
+    ),
+    "simulate": ("Run a study over simulated sites and report it.", ("simulations.commands:app",)),
+    "crossval": (
+        "Run a study over folds of persons (or seeds) and say mean and spread.",
+        ("simulations.commands:app",),
+    ),
+    "curves": (
+        "Run a study at several ε in each mode, and draw how useful it stays.",
+        ("simulations.commands:app",),
+    ),
+    "studies": ("List the studies that come with Tacit.", ("simulations.commands:app",)),
+    "draft": (
+        "Write a first study for recordings of your own.",
+        ("simulations.commands:app",),
+    ),
+    "corpus": (
+        "Write a synthetic multimodal corpus as real files.",
+        ("simulations.commands:app",),
+    ),
+    "federation": (
+        "Prepare throw-away sites, for `flwr run` typed by hand.",
+        ("simulations.commands:app",),
+    ),
+    "data": ("Recordings and manifests.", ("client.data.commands:app",)),
+    "predict": (
+        "Write class probabilities for every clip of a manifest, with the model of a finished run.",
+        ("client.commands:app",),
+    ),
+    "evaluate": (
+        "Say how well a finished run's model reads a labelled manifest, and whom it reads badly.",
+        ("client.commands:app",),
+    ),
+    "budget": (
+        "What was spent of the privacy budget, and what it means.",
+        ("client.budget.commands:app", "server.commands:budget"),
+    ),
+    "audit": ("Put this site's own guarantees to the test.", ("client.audit_commands:app",)),
+    "attack": (
+        "Attack the secure sum, as a coordinator that cheats.",
+        ("simulations.attacks.commands:app",),
+    ),
+    "bench": (
+        "What privacy costs, beside a baseline in the same process.",
+        ("simulations.bench.commands:bench",),
+    ),
+    "site": ("Set up and run a site.", ("client.site.commands:app",)),
+    "coordinator": ("Set up and run a coordinator.", ("server.coordinator.commands:app",)),
+}
+"""Command or group -> what it does, in a line; and where its Typer stands, as module:name."""
+
+
+def load(name: str) -> click.Command:
+    """Import a command, or a group from all the folders that add to it."""
+    groups = [typer.main.get_group(_typer(place)) for place in COMMANDS[name][1]]
+    whole = groups[0]
+    if name in whole.commands:
+        return whole.commands[name]
+    for group in groups[1:]:
+        whole.commands.update(group.commands)
+    whole.name = name
+    return whole
+
+
+def _typer(place: str) -> typer.Typer:
+    module, _, name = place.partition(":")
+    found: typer.Typer = getattr(import_module(module), name)
+    return found
+
+
+class _Commands(TyperGroup):
+    """Commands that are listed without being imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command as --help lists it; it cannot be run."""
+        return click.Command(cmd_name, help=COMMANDS[cmd_name][0]) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is asked for, imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else command, rest
+
 
 app = typer.Typer(
     name="tacit",
+    cls=_Commands,
     help="Federated, privacy-preserving affective learning.",
     no_args_is_help=True,
     add_completion=False,
@@ -22,20 +118,10 @@ app = typer.Typer(
 )
 
 
-def _mount(commands: typer.Typer) -> None:
-    """Take over a folder's commands; groups of one name, from several folders, become one."""
-    app.registered_commands += commands.registered_commands
-    known = {group.name: group.typer_instance for group in app.registered_groups}
-    for group in commands.registered_groups:
-        there = known.get(group.name)
-        if there is None or group.typer_instance is None:
-            app.registered_groups.append(group)
-        else:
-            there.registered_commands += group.typer_instance.registered_commands
+@app.callback()
+def _tacit() -> None:
+    """Federated, privacy-preserving affective learning."""
 
-
-for folder in (simulation_commands, client_commands, server_commands):
-    _mount(folder)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

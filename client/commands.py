@@ -1,4 +1,4 @@
-"""Commands of a site: its data, its budget, and a finished model on its own recordings."""
+"""Commands that put a finished model to a site's own recordings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,9 @@ import typer
 from rich.console import Console
 
 from client import tables
-from client.audit_commands import app as audit
-from client.budget.commands import app as budget
-from client.data.check import check_manifest
-from client.data.importers import PRESETS, import_corpus
 from client.predict import by_person, measure, predict, write_probabilities
-from client.site.commands import app as site
 
 app = typer.Typer()
-data = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
-app.add_typer(audit, name="audit")
-app.add_typer(data, name="data")
-app.add_typer(budget, name="budget")
-app.add_typer(site, name="site")
 console = Console()
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
@@ -47,22 +37,3 @@ def evaluate_command(run: Run, manifest: Manifest, device: Device = "auto") -> N
     metrics = measure(found)
     people = tables.persons(by_person(found))
     console.print(tables.figures(metrics), tables.confusion(metrics), people, sep="\n")
-
-
-@data.command("import")
-def import_command(
-    preset: Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")],
-    source: Annotated[Path, typer.Argument(help="The corpus as it was downloaded.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write: OUT/sites/NAME/manifest.csv.")],
-    site: Annotated[
-        str | None, typer.Option(help="Put everything at one site of this name.")
-    ] = None,
-) -> None:
-    """Write manifests for a corpus, site by site."""
-    console.print(tables.imported(import_corpus(preset, source, out, site)))
-
-
-@data.command("check")
-def check_command(manifest: Manifest, purpose: str = "research") -> None:
-    """Check a manifest and every recording in it; say what it holds and what should worry."""
-    console.print(tables.checked(check_manifest(manifest, purpose)))

@@ -1,4 +1,4 @@
-"""Commands of the coordinator."""
+"""What the coordinator adds to `tacit budget`."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,8 @@ import typer
 from rich.console import Console
 
 from server.budget import federation_form, federation_table, read_published
-from server.coordinator.commands import app as coordinator
 
-app = typer.Typer()
-app.add_typer(coordinator, name="coordinator")
 budget = typer.Typer()
-app.add_typer(budget, name="budget")
 console = Console()
 
 

@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from client.draft import draft_study
+from client.draft import UNDER_PRIVACY, draft_study
 from common.config import Study
 from common.errors import ConfigError
 from common.settings import differences_yaml, load_study, study_names
-from simulations.attacks.commands import app as attack
-from simulations.bench.commands import bench
 from simulations.console import aside, console, following
 from simulations.corpus import write_corpus
 from simulations.crossval import Repeat, repeat_study, spread, variants
@@ -33,8 +31,6 @@ from simulations.sites import find_manifests, prepare_federation
 from simulations.studies import ENGINES, simulate
 
 app = typer.Typer()
-app.add_typer(bench, name="bench")
-app.add_typer(attack, name="attack")
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings on top of the study: privacy.mode=local …")
@@ -164,7 +160,7 @@ def draft_command(
     if out.exists():
         raise ConfigError(f"{out} is already there; choose another name.")
     study = draft_study(out.stem, tuple(find_manifests(data).values()))
-    out.write_text(differences_yaml(study), encoding="utf-8")
+    out.write_text(differences_yaml(study) + UNDER_PRIVACY, encoding="utf-8")
     console.print(f"{out}: {', '.join(study.modalities)} → {', '.join(study.classes)}")
 
 

@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 import tacit
@@ -24,9 +23,9 @@ COMMANDS = [
 
 
 def known_commands() -> dict[str, set[str]]:
-    group = typer.main.get_command(tacit.app)
     found = {}
-    for name, command in group.commands.items():
+    for name in tacit.COMMANDS:
+        command = tacit.load(name)
         inner = getattr(command, "commands", {"": command})
         for below, one in inner.items():
             flags = {flag for item in one.params for flag in item.opts}

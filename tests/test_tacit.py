@@ -1,11 +1,13 @@
 """The command line: one sentence and a true exit code, whatever goes wrong."""
 
+import importlib
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 import typer
 
@@ -24,6 +26,38 @@ from common.errors import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("name", tacit.COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    said = (tacit.load(name).help or "").split("\n\n")[0]
+    assert tacit.COMMANDS[name][0] == " ".join(said.split())
+
+
+def test_no_command_is_forgotten():
+    places = {place for _, found in tacit.COMMANDS.values() for place in found}
+    modules = {place.partition(":")[0] for place in places}
+    files = [
+        path for top in ("client", "server", "simulations") for path in (ROOT / top).rglob("*.py")
+    ]
+    named = [path for path in files if path.stem.endswith("commands")]
+    assert modules == {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in named}
+    top = tacit.load("simulate"), tacit.load("predict")
+    assert all(isinstance(command, click.Command) for command in top)
+    for module in ("simulations.commands", "client.commands"):
+        group = typer.main.get_group(importlib.import_module(module).app)
+        assert set(group.commands) <= set(tacit.COMMANDS)
+
+
+def test_help_imports_neither_torch_nor_flower():
+    code = "import sys, tacit; sys.argv = ['tacit', '--help']; tacit.main()"
+    script = f"import sys, atexit\natexit.register(lambda: print(sorted(sys.modules)))\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "coordinator" in done.stdout
+    assert "'torch'" not in done.stdout
+    assert "'flwr'" not in done.stdout
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Commands that set a site up and run it."""
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from client.site.bundles import approve, approved, differences, installed_files, read_bundle
 from client.site.folder import CARD, Wishes, init_site
 from client.site.health import ask_status
-from client.site.processes import group_of, ports_of, run_runner, supernode_command
+from client.site.processes import group_of, ports_of, supernode_command
 from client.site.status import Status
 from client.site.trust import changes as roster_changes
 from client.site.trust import confirm_fingerprint, offered_card, pin
@@ -123,7 +124,7 @@ def supernode_command_(folder: Folder) -> None:
 @app.command("runner", hidden=True)
 def runner_command(folder: Folder) -> None:
     """Run this site's runner; for systemd and the supervisor."""
-    run_runner(folder)
+    import_module("client.site.running").run_runner(folder)
 
 
 @app.command("supervise", hidden=True)

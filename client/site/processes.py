@@ -5,23 +5,13 @@ loopback: the SuperNode for the runner, which has to know a secret; the runner f
 """
 
 import json
-import os
-import signal
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.app import app
-from client.runner import Desk, serve
-from client.site.bundles import is_approved
 from client.site.folder import NODE_KEY, PORTS, RUNTIME_SECRET
-from client.site.health import serve_health
-from client.site.status import Board, Status
 from client.site.trust import CA_CERTIFICATE, pinned_card
 from common.errors import ConfigError
 from common.processes import BIN, Group
-from common.settings import load_policy
 
 PROCESSES = ("supernode", "runner")
 
@@ -83,31 +73,3 @@ def supernode_command(root: Path) -> list[str]:
         "--port": str(ports_of(root).runtime),
     }
     return [str(BIN / "flower-supernode"), *(word for pair in given.items() for word in pair)]
-
-
-def run_runner(root: Path) -> None:
-    """Answer the SuperNode's tasks until this process is told to end.
-
-    Raises:
-        ConfigError: the folder is not a site's.
-        EnvironmentFault: the health port is taken.
-    """
-    root, ports = root.absolute(), ports_of(root)
-    site = load_policy(root / "policy.yaml").site
-    board = Board(Status(site, os.getpid(), time.time()))
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    health = serve_health(ports.health, board.read)
-    desk = Desk(
-        runtime=f"127.0.0.1:{ports.runtime}",
-        secret=(root / RUNTIME_SECRET).read_bytes(),
-        root=root,
-        app=app,
-        approved=lambda sha256: is_approved(root, sha256),
-        report=board.note,
-    )
-    try:
-        serve(desk, ended.is_set)
-    finally:
-        health.stop(grace=1.0)

@@ -1,0 +1,35 @@
+"""Commands for recordings and manifests."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from client import tables
+from client.data.check import check_manifest
+from client.data.importers import PRESETS, import_corpus
+
+app = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
+console = Console()
+
+Manifest = Annotated[Path, typer.Argument(help="A manifest: .csv or .parquet.")]
+
+
+@app.command("import")
+def import_command(
+    preset: Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")],
+    source: Annotated[Path, typer.Argument(help="The corpus as it was downloaded.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: OUT/sites/NAME/manifest.csv.")],
+    site: Annotated[
+        str | None, typer.Option(help="Put everything at one site of this name.")
+    ] = None,
+) -> None:
+    """Write manifests for a corpus, site by site."""
+    console.print(tables.imported(import_corpus(preset, source, out, site)))
+
+
+@app.command("check")
+def check_command(manifest: Manifest, purpose: str = "research") -> None:
+    """Check a manifest and every recording in it; say what it holds and what should worry."""
+    console.print(tables.checked(check_manifest(manifest, purpose)))

@@ -1,0 +1,44 @@
+"""The runner as a process: the site's app at the SuperNode's desk, and a window on it."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from client.app import app
+from client.runner import Desk, serve
+from client.site.bundles import is_approved
+from client.site.folder import RUNTIME_SECRET
+from client.site.health import serve_health
+from client.site.processes import ports_of
+from client.site.status import Board, Status
+from common.settings import load_policy
+
+
+def run_runner(root: Path) -> None:
+    """Answer the SuperNode's tasks until this process is told to end.
+
+    Raises:
+        ConfigError: the folder is not a site's.
+        EnvironmentFault: the health port is taken.
+    """
+    root, ports = root.absolute(), ports_of(root)
+    site = load_policy(root / "policy.yaml").site
+    board = Board(Status(site, os.getpid(), time.time()))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    health = serve_health(ports.health, board.read)
+    desk = Desk(
+        runtime=f"127.0.0.1:{ports.runtime}",
+        secret=(root / RUNTIME_SECRET).read_bytes(),
+        root=root,
+        app=app,
+        approved=lambda sha256: is_approved(root, sha256),
+        report=board.note,
+    )
+    try:
+        serve(desk, ended.is_set)
+    finally:
+        health.stop(grace=1.0)
