@@ -98,6 +98,13 @@ def single_terms(mass: float, longest: float, max_grad_norm: float, passes: int)
     return int(terms) // LEAST_TERMS * LEAST_TERMS if terms >= LEAST_TERMS else 0
 
 
+def is_sure(squares_U: Tensor, doubts_U: Tensor, max_grad_norm: float) -> Tensor:
+    """Return which units' norms are known well enough, or surely too short to be clipped."""
+    is_known_U = (doubts_U <= NORM_DOUBT * squares_U) & torch.isfinite(squares_U)
+    is_short_U = squares_U + doubts_U <= (max_grad_norm / 2) ** 2
+    return (is_known_U | is_short_U) & is_single()
+
+
 def is_single() -> bool:
     """Return whether products in single precision are that, not something shorter."""
     return torch.get_float32_matmul_precision() == "highest"
@@ -142,9 +149,7 @@ class _Gradients:
             torch.stack([getattr(sizes, name) for sizes in every]).sum(0)
             for name in ("squares_U", "doubts_U", "masses_U")
         )
-        is_known_U = doubts_U <= NORM_DOUBT * squares_U
-        is_short_U = squares_U + doubts_U <= (max_grad_norm / 2) ** 2
-        sure_U = (is_known_U | is_short_U) if is_single() else torch.zeros_like(is_known_U)
+        sure_U = is_sure(squares_U, doubts_U, max_grad_norm)
         if not bool(sure_U.all()):
             unit_K = torch.nonzero(~sure_U).squeeze(1)
             squares_U[unit_K], masses_U[unit_K] = self._again(unit_K)

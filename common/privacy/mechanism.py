@@ -19,9 +19,9 @@ from common.errors import PrivacyError
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
-_ZEROS = bytes(1 << 18)
+_ZEROS = bytes(1 << 16)
 _LEAST_SQUARE = np.float32(2.0**-126)
-_PAIRS = 1 << 13
+_PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
 
 
@@ -86,11 +86,10 @@ class CryptoStream:
         """
         out = np.empty(size + size % 2, dtype=np.float32)
         for start in range(0, len(out), 2 * _PAIRS):
-            self.fill_gaussian(out[start : start + 2 * _PAIRS], sigma)
+            self._box_muller(out[start : start + 2 * _PAIRS], sigma)
         return out[:size]
 
-    def fill_gaussian(self, out: npt.NDArray[np.float32], sigma: float) -> None:
-        """Fill an array of an even length with normal values."""
+    def _box_muller(self, out: npt.NDArray[np.float32], sigma: float) -> None:
         pairs = len(out) // 2
         words = self.words(pairs + (pairs + 1) // 2)
         radius, angle = out[:pairs], out[pairs:]
@@ -185,7 +184,6 @@ def _noised(
     """
     if not parts:
         return
-    noise = np.empty(2 * _PAIRS, dtype=np.float32)
     units = np.empty(2 * _PAIRS, dtype=parts[0].dtype)
     pieces = _pieces(parts, len(units))
     for start in range(0, len(out), len(units)):
@@ -194,8 +192,8 @@ def _noised(
         for place, values in next(pieces):
             np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
         np.rint(piece, out=piece)
-        stream.fill_gaussian(noise[: size + size % 2], sigma / grid)
-        piece += np.rint(noise[:size], out=noise[:size])
+        noise = stream.gaussian(size, sigma / grid)
+        piece += np.rint(noise, out=noise)
         if not np.isfinite(piece.sum()):
             raise PrivacyError("noise: the clipped sum holds values that are not finite")
         np.multiply(piece, grid, out=out[start : start + size], casting="same_kind")

@@ -64,7 +64,7 @@ def with_encoder(name):
     ("study", "shape", "said"),
     [
         (replace(STUDY, model=Model(fusion="mean")), (6,), "known are gated_attention, late"),
-        (with_encoder("lstm"), (6,), "known are conv1d, conv2d, linear, mlp"),
+        (with_encoder("lstm"), (6,), "known are conv1d, conv2d, gru, linear, mlp"),
         (with_encoder("conv1d"), (6,), "use linear or mlp"),
         (with_encoder("mlp"), (5, 6), "use linear or conv1d"),
         (with_encoder("linear"), (1, 1, 1, 1), "does not read the shape"),

@@ -1,0 +1,117 @@
+"""Single precision is used only where its own bound says that it is enough."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.privacy import clip_units as cu
+from common.privacy.factored import Outer, Table, Units
+from common.privacy.layer_rules import LayerGradient
+from common.privacy.unit_sums import SINGLE, held_sizes, outer_norms, outer_sizes, squares
+
+SCALES = [1.0, 1e-25, 1e-12, 1e12, 1e25]
+
+
+def exact_squares(a_USI, b_USO):
+    formed = torch.einsum("uso,usi->uoi", b_USO.double(), a_USI.double())
+    return formed.flatten(1).square().sum(1)
+
+
+def is_sure(sizes, norm=1e-3):
+    return cu.is_sure(sizes.squares_U, sizes.doubts_U, norm)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 1, 40, 30), (5, 3, 40, 30), (3, 200, 4, 16), (3, 60, 64, 64)]
+)
+@pytest.mark.parametrize("scale_a", SCALES)
+@pytest.mark.parametrize("scale_b", SCALES)
+@pytest.mark.parametrize("cancels", [0.0, 1.0, 1 - 1e-4])
+def test_a_norm_in_single_precision_is_within_its_doubt_or_not_sure(
+    shape, scale_a, scale_b, cancels
+):
+    units, positions, inputs, outputs = shape
+    generator = torch.Generator().manual_seed(positions)
+    a = torch.randn(units, positions, inputs, generator=generator)
+    b = torch.randn(units, positions, outputs, generator=generator)
+    half = positions // 2
+    a[:, half : 2 * half], b[:, half : 2 * half] = a[:, :half], -cancels * b[:, :half]
+    a, b = a * scale_a, b * scale_b
+    sizes, exact = outer_sizes(a, b), exact_squares(a, b)
+    sure = is_sure(sizes)
+    off = (sizes.squares_U - exact).abs()
+    assert (off <= sizes.doubts_U + 1e-9 * exact + 1e-30)[sure].all()
+    again, masses = outer_norms(a, b)
+    assert (again >= exact * (1 - 1e-9)).all()
+    assert (masses * (1 + 1e-5) >= again).all()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_held_gradients_are_within_their_doubt(scale):
+    held = scale * torch.randn(4, 128, 64, generator=torch.Generator().manual_seed(0))
+    sizes, exact = held_sizes(held), squares(held)
+    sure = is_sure(sizes)
+    assert ((sizes.squares_U - exact).abs() <= sizes.doubts_U + 1e-30)[sure].all()
+    assert sure.all() or scale > 1e18 or scale < 1e-18
+
+
+def test_what_cancels_too_far_for_single_precision_is_computed_again():
+    a = torch.ones(2, 2, 32)
+    b = torch.ones(2, 2, 32)
+    b[0, 1] = -1 + 1e-4
+    assert is_sure(outer_sizes(a, b)).tolist() == [False, True]
+    layers = {"l": LayerGradient({}, {"weight": Outer(a, b, Units.of(torch.arange(2), 2))})}
+    found = cu.clip_units(layers, 2, 1e-3)
+    assert torch.allclose(found.norms_U, exact_squares(a, b).sqrt(), rtol=1e-6)
+
+
+@given(st.floats(1e-6, 1e9), st.floats(0, 1e30), st.floats(1e-9, 1e9), st.integers(1, 9))
+def test_the_terms_allowed_keep_the_error_within_the_share(mass, longest, norm, passes):
+    """With n terms added in single precision, all passes are off by at most SUM_ERROR · C."""
+    terms = cu.single_terms(mass, longest, norm, passes)
+    assert terms == 0 or terms >= cu.LEAST_TERMS
+    if terms:
+        assert passes * (terms + 4) * SINGLE * mass <= cu.SUM_ERROR * norm
+
+
+@pytest.mark.parametrize("longest", [float("nan"), float("inf"), 2.0**61])
+def test_single_precision_is_not_used_where_products_may_vanish(longest):
+    assert cu.single_terms(1.0, longest, 1.0, 1) == 0
+
+
+def test_shares_of_the_margin_add_up_to_less_than_it():
+    assert cu.NORM_DOUBT / 2 + 2 * cu.SUM_ERROR + 1e-4 < cu.ROUNDING
+
+
+@given(st.integers(0, 2**31), st.sampled_from([1, 3, 20]), st.sampled_from([1.0, 30.0]))
+@settings(max_examples=20, deadline=None)
+def test_single_and_double_precision_give_sums_within_the_share(seed, positions, offset):
+    generator = torch.Generator().manual_seed(seed)
+    a = offset + torch.randn(40, positions, 24, generator=generator)
+    b = torch.randn(40, positions, 16, generator=generator)
+    layers = {"l": LayerGradient({}, {"w": Outer(a, b, Units.of(torch.arange(40), 40))})}
+    quick = cu.clip_units(layers, 40, 1.0).gradients["l.w"]
+    wide = cu.clip_units(layers, 40, 1.0, passes=10**9).gradients["l.w"]
+    assert wide.dtype == torch.float64
+    assert float((quick - wide).norm()) <= cu.SUM_ERROR
+
+
+def test_shortened_products_are_not_trusted():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert cu.single_terms(1.0, 1.0, 1.0, 1) == 0
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_table_counts_a_token_that_comes_twice_as_one_row():
+    tokens = torch.tensor([[1, 1, 2], [0, 1, 2]])
+    b = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    sizes = Table(tokens, b, 4).sizes()
+    rows = torch.zeros(2, 4, 5, dtype=torch.float64)
+    for unit in range(2):
+        rows[unit].index_add_(0, tokens[unit], b[unit].double())
+    exact = rows.flatten(1).square().sum(1)
+    assert ((sizes.squares_U - exact).abs() <= sizes.doubts_U + 1e-12).all()
