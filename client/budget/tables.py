@@ -36,9 +36,11 @@ def show(budgets: tuple[SiteBudget, ...]) -> RenderableType:
 def _spent(budgets: tuple[SiteBudget, ...]) -> Table:
     deltas = {account.delta for budget in budgets for account in _accounts(budget)}
     told = f" at δ = {deltas.pop():g}" if len(deltas) == 1 else ""
-    table = Table(title=f"ε spent{told}, by each site's own ledger", **_NARROW)
+    alone = budgets[0].label if len(budgets) == 1 else ""
+    whose = f"by the ledger of {alone}" if alone else "by each site's own ledger"
+    table = Table(title=f"ε spent{told}, {whose}", **_NARROW)
     table.caption, table.caption_justify = _caption(budgets), "left"
-    for column in ("site", "study", "unit"):
+    for column in ("study", "unit") if alone else ("site", "study", "unit"):
         table.add_column(column, overflow="fold")
     heads = ("spent", "cap", "left", "rounds", "more")
     for column in heads if told else ("δ", *heads):
@@ -46,10 +48,10 @@ def _spent(budgets: tuple[SiteBudget, ...]) -> Table:
     table.add_column("last charge", no_wrap=True)
     for budget in budgets:
         for account in _accounts(budget):
+            site = () if alone else (budget.label,)
             delta = () if told else (f"{account.delta:g}",)
-            table.add_row(
-                budget.label, account.name or "all", account.unit, *delta, *_cells(account)
-            )
+            name = account.name or "all"
+            table.add_row(*site, name, account.unit, *delta, *_cells(account))
     return table
 
 
