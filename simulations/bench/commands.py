@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from simulations.bench import dp_outcome
 from simulations.bench.figures import Outcome
 from simulations.bench.plot import checked, write_growth
 from simulations.bench.progress import measuring
@@ -45,6 +46,21 @@ def secagg_command(
     with measuring("secagg", steps(chosen)) as watch:
         outcome = run(chosen, watch)
     show(outcome, as_json=as_json, plot=write_growth(outcome, path))
+
+
+@bench.command("dp")
+def dp_command(
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Clips a step; may be given again. [64, 256]", min=1)
+    ] = None,
+    quick: Quick = False,
+    as_json: Json = False,
+) -> None:
+    """Measure private training beside plain training and Opacus."""
+    chosen = dp_outcome.plan(tuple(batch or ()), quick=quick)
+    with measuring("dp", dp_outcome.steps(chosen)) as watch:
+        outcome = dp_outcome.run(chosen, watch)
+    show(outcome, as_json=as_json)
 
 
 def show(outcome: Outcome, *, as_json: bool, plot: Path | None = None) -> None:
