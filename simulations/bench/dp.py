@@ -127,7 +127,6 @@ def memory_figure(benchmark: Benchmark, batch: int, *, asked: bool) -> Figure:
 
 def exactness_figures(benchmark: Benchmark) -> list[Figure]:
     """Return how far the clipped sum is from two others, relative to its norm."""
-    torch.manual_seed(1)
     model, rows = benchmark.build().eval(), Rows.of(benchmark, CHECK_ROWS)
     unit_B = torch.arange(CHECK_ROWS)
     given = model, loss_per_clip, rows.x, rows.present_BM, rows.y_BC, unit_B, CHECK_ROWS
