@@ -107,6 +107,9 @@ def curves_command(
     ] = None,
     folds: Annotated[int, typer.Option(help="As for crossval.", min=0)] = 0,
     seeds: Annotated[int, typer.Option(help="As for crossval.", min=1)] = 5,
+    draws: Annotated[
+        int, typer.Option(help="Runs of each fold or seed under privacy; noise differs.", min=1)
+    ] = 1,
     beside: Annotated[
         list[Path] | None, typer.Option(help="Other curves.json to draw beside this one.")
     ] = None,
@@ -114,7 +117,7 @@ def curves_command(
 ) -> None:
     """Run a study at several ε in each mode, and draw how useful it stays."""
     spots, others = spots_of(epsilons, modes), [read_curves(path) for path in beside or ()]
-    plan = plan_curves(study, tuple(settings or ()), data, out, folds, seeds)
+    plan = plan_curves(study, tuple(settings or ()), data, out, folds, seeds, draws)
     curves = run_spots(plan, spots, partial(following, on=aside if as_json else console))
     picture = write_curves(curves, others, plan.out)
     if as_json:

@@ -59,6 +59,7 @@ class Plan:
         out: gets a folder a run, and a file a finished one in points/; may hold an earlier call's.
         folds: folds by person; 0 takes the study's own.
         seeds: seeds, where the manifest holds the split.
+        draws: runs of each fold or seed under privacy; their noise differs.
     """
 
     study: str
@@ -67,10 +68,22 @@ class Plan:
     out: Path
     folds: int
     seeds: int
+    draws: int = 1
 
     def at(self, spot: Spot) -> Study:
         """The study with the settings that hold there."""
         return load_study(self.study, (*self.settings, *spot.settings))
+
+    def runs(self, spot: Spot) -> dict[str, Study]:
+        """Name -> study of every run there; without privacy a second draw would be the first."""
+        study = self.at(spot)
+        once = variants(study, self.folds or study.split.folds, self.seeds)
+        draws = 1 if spot.mode == WITHOUT else self.draws
+        return {
+            f"{name} draw {draw + 1}" if draw else name: variant
+            for draw in range(draws)
+            for name, variant in once.items()
+        }
 
 
 def plan_curves(
@@ -80,6 +93,7 @@ def plan_curves(
     out: Path | None,
     folds: int,
     seeds: int,
+    draws: int = 1,
 ) -> Plan:
     """A plan with the usual folders where none are given.
 
@@ -90,7 +104,7 @@ def plan_curves(
     if folds == 1:
         raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
     folder = out or Path("runs") / f"{name}-curves"
-    return Plan(study, settings, data or Path("data") / name, folder, folds, seeds)
+    return Plan(study, settings, data or Path("data") / name, folder, folds, seeds, draws)
 
 
 def spots_of(epsilons: str, modes: str) -> tuple[Spot, ...]:
@@ -130,12 +144,10 @@ def run_spots(plan: Plan, spots: tuple[Spot, ...], following: Following) -> Curv
     data_hash = _fingerprint(plan.data)
     found = {}
     for spot in spots:
-        study = plan.at(spot)
-        runs = variants(study, plan.folds or study.split.folds, plan.seeds)
         found[spot] = [
             _kept(plan.out, _key(spot, name, variant, data_hash))
             or _run(plan, spot, name, variant, data_hash, following)
-            for name, variant in runs.items()
+            for name, variant in plan.runs(spot).items()
         ]
     return _curves(plan.at(spots[0]), found)
 

@@ -160,6 +160,17 @@ def test_a_real_run_over_two_places(plan):
     assert read_curves(plan.out / "curves.json") == found
 
 
+def test_only_private_runs_are_drawn_again_and_the_first_draw_is_kept(plan, played, tiny_yaml):
+    log, _ = played
+    run_spots(plan, (SHARED, OPEN), following)
+    more = plan_curves(str(tiny_yaml), plan.settings, plan.data, plan.out, 0, 1, draws=2)
+    found = run_spots(more, (SHARED, OPEN), following)
+    assert [line[3] for line in log[6:]] == [f"fold-{k}-draw-2" for k in range(3)]
+    assert found.by_mode["distributed"][0].repeats == 6
+    assert found.without_privacy is not None
+    assert found.without_privacy.repeats == 3
+
+
 def test_one_fold_is_refused(tiny_yaml):
     with pytest.raises(ConfigError, match="--folds is 1"):
         plan_curves(str(tiny_yaml), (), None, None, 1, 1)
