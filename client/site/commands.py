@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from client.folder import stamp
 from client.site.bundles import approve, approved, differences, installed_files, read_bundle
+from client.site.doctor import Finding, examine
 from client.site.folder import CARD, Wishes, init_site
 from client.site.health import ask_status
 from client.site.processes import group_of, ports_of, supernode_command
@@ -92,6 +94,16 @@ def approve_command(
     console.print(f"Approved: {offered.sha256}", highlight=False)
 
 
+@app.command("check")
+def check_command(folder: Folder) -> None:
+    """Say whether this site can take part, and what to do where it cannot; exit code 1 then."""
+    stamp(folder)
+    findings = list(examine(folder))
+    console.print(_findings(folder, findings))
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)
+
+
 @app.command("start")
 def start_command(folder: Folder) -> None:
     """Start SuperNode and runner, watched by a supervisor, on a machine without systemd."""
@@ -131,6 +143,13 @@ def runner_command(folder: Folder) -> None:
 def supervise_command(folder: Folder) -> None:
     """Run SuperNode and runner, and start again what ends; for `tacit site start`."""
     processes.supervise(group_of(folder))
+
+
+def _findings(folder: Path, findings: list[Finding]) -> Table:
+    table = Table("what", "", "found", title=str(folder))
+    for one in findings:
+        table.add_row(one.what, one.state, one.said, style="" if one.state == "fine" else "bold")
+    return table
 
 
 def _differences(title: str, old: dict[str, str], new: dict[str, str]) -> Table | str:

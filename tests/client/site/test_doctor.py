@@ -1,0 +1,193 @@
+"""The doctor: each thing that can be wrong with a site is found, and says what to do."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from client.site.bundles import Bundle, approve
+from client.site.doctor import CHECKS, Finding, examine
+from client.site.folder import CARD, Wishes, init_site
+from client.site.trust import offered_card, pin
+from common.cards import CoordinatorCard, read_site_card, write_coordinator_card
+from common.secagg.channel import Identity
+from server.coordinator.pki import (
+    authority,
+    certificate_pem,
+    new_key,
+    private_pem,
+    server_certificate,
+)
+
+HUB = Identity("hub", b"h" * 32)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    init_site(tmp_path / "north", Wishes("north", 40, purposes=("research",), first_port=1))
+    return tmp_path / "north"
+
+
+def found(root: Path) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine(root)}
+
+
+def trust(root: Path, address: str, ca_certificate: str) -> None:
+    own = read_site_card(root / CARD).identity_key
+    sites = {"north": own, "south": b"s" * 32, "east": b"e" * 32}
+    card = CoordinatorCard("hub", address, HUB.public_key, ca_certificate, 1, sites)
+    path = root.parent / "hub.json"
+    write_coordinator_card(path, card, HUB)
+    pin(root, offered_card(root, path), path)
+
+
+Serve = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start an HTTPS server; returns its address and its authority's certificate."""
+    servers: list[HTTPServer] = []
+
+    def start(ahead: timedelta = timedelta(), since: timedelta = timedelta()) -> tuple[str, str]:
+        class Clock(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.send_response(404)
+                self.end_headers()
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                shown = datetime.now(UTC) + ahead
+                return super().date_time_string(shown.timestamp())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        begin = datetime.now(UTC) - since
+        ca_key, key = new_key(), new_key()
+        ca = authority("hub", ca_key, begin)
+        (tmp_path / "crt").write_bytes(
+            certificate_pem(server_certificate(ca, ca_key, key, "localhost", begin))
+        )
+        (tmp_path / "key").write_bytes(private_pem(key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+        server = HTTPServer(("127.0.0.1", 0), Clock)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"127.0.0.1:{server.server_port}", certificate_pem(ca).decode()
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_new_site_says_what_is_left_to_do(site: Path) -> None:
+    findings = found(site)
+    assert set(findings) == set(CHECKS)
+    wrong = {what for what, finding in findings.items() if finding.state == "wrong"}
+    assert wrong == {"roster", "coordinator"}
+    assert "tacit site trust" in findings["roster"].said
+    assert "tacit site start" in findings["runner"].said
+
+
+def test_a_site_that_is_set_up_has_nothing_wrong(site: Path, serve: Serve) -> None:
+    trust(site, *serve())
+    approve(site, Bundle("a" * 64, {}))
+    findings = found(site)
+    assert [f for f in findings.values() if f.state == "wrong"] == []
+    assert findings["coordinator"].state == "fine"
+
+
+@pytest.mark.parametrize("name", ["identity.key", "supernode.key", "runtime.secret"])
+def test_a_key_that_others_can_read_is_wrong(site: Path, name: str) -> None:
+    (site / name).chmod(0o640)
+    finding = found(site)["keys"]
+    assert finding.state == "wrong"
+    assert f"{name} has mode 0640: chmod 600" in finding.said
+
+
+@pytest.mark.parametrize("name", ["identity.key", "supernode.key", "card.json"])
+def test_a_missing_key_or_card_is_wrong(site: Path, name: str) -> None:
+    (site / name).unlink()
+    finding = found(site)["keys"]
+    assert finding.state == "wrong"
+    assert name in finding.said
+
+
+def test_keys_of_another_site_are_wrong(site: Path) -> None:
+    init_site(site.parent / "other", Wishes("north", 40))
+    (site.parent / "other" / "identity.key").replace(site / "identity.key")
+    assert "not of these keys" in found(site)["keys"].said
+
+
+def test_an_edited_roster_is_wrong(site: Path, serve: Serve) -> None:
+    trust(site, *serve())
+    roster = json.loads((site / "roster.json").read_text())
+    roster["sites"]["south"] = "66" * 32
+    (site / "roster.json").write_text(json.dumps(roster))
+    finding = found(site)["roster"]
+    assert finding.state == "wrong"
+    assert "not that of the confirmed card" in finding.said
+
+
+def test_a_policy_that_does_not_fit_names_the_line(site: Path) -> None:
+    policy = site / "policy.yaml"
+    policy.write_text(policy.read_text().replace("max_epsilon: 8", "max_epsilon: lots"))
+    finding = found(site)["policy"]
+    assert finding.state == "wrong"
+    assert "policy.yaml, line " in finding.said
+
+
+def test_another_authority_is_wrong(site: Path, serve: Serve) -> None:
+    address, _ = serve()
+    _, other = serve()
+    trust(site, address, other)
+    finding = found(site)["coordinator"]
+    assert finding.state == "wrong"
+    assert "authority" in finding.said
+
+
+def test_an_expired_certificate_is_wrong(site: Path, serve: Serve) -> None:
+    trust(site, *serve(since=timedelta(days=400)))
+    assert found(site)["coordinator"].state == "wrong"
+
+
+def test_a_certificate_that_ends_soon_is_to_be_looked_at(site: Path, serve: Serve) -> None:
+    trust(site, *serve(since=timedelta(days=390)))
+    assert found(site)["coordinator"].state == "look"
+
+
+def test_nobody_at_the_address_is_wrong(site: Path, serve: Serve) -> None:
+    _, ca_certificate = serve()
+    trust(site, "127.0.0.1:1", ca_certificate)
+    finding = found(site)["coordinator"]
+    assert finding.state == "wrong"
+    assert "cannot be reached" in finding.said
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_moved_by_an_hour_is_wrong(site: Path, serve: Serve, hours: int) -> None:
+    trust(site, *serve(ahead=timedelta(hours=hours)))
+    finding = found(site)["coordinator"]
+    assert finding.state == "wrong"
+    assert "clock" in finding.said
+
+
+def test_an_edited_audit_log_is_wrong(site: Path) -> None:
+    (site / "audit.jsonl").write_text('{"number": 1}\n')
+    assert found(site)["audit log"].state == "wrong"
+
+
+def test_a_damaged_ledger_is_wrong(site: Path) -> None:
+    (site / "ledger.sqlite").write_bytes(b"not a database" * 100)
+    assert "ledger" in found(site)
+    path = next(p for p in site.iterdir() if p.name.startswith("ledger"))
+    assert path.name == "ledger.sqlite"
+    assert found(site)["ledger"].state == "wrong"
