@@ -20,13 +20,13 @@ demo: $(READY)
 	@$(VENV)/bin/tacit demo
 
 test: $(READY)
-	@$(VENV)/bin/python -m pytest -m "not slow"
+	@$(VENV)/bin/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(READY)
-	@$(VENV)/bin/python -m pytest -m slow
+	@$(VENV)/bin/python -m pytest -n 2 -m slow
 
 test-all: $(READY)
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n 2
 
 check: $(READY)
 	@$(VENV)/bin/ruff check .
