@@ -17,7 +17,7 @@ under_privacy:  # everybody in every step, gradients cut to one length; docs/use
   distributed:
     normalise: none
     training: {num_server_rounds: 12, server_learning_rate: 4.0, server_momentum: 0.5}
-    privacy: {sampling_rate: 1.0, max_grad_norm: 0.1}
+    privacy: {sampling_rate: 1.0, max_grad_norm: 0.1, clips_per_person: 128}
     up_to_epsilon:
       3: {training: {server_learning_rate: 2.0}}
   local:
@@ -28,7 +28,7 @@ under_privacy:  # everybody in every step, gradients cut to one length; docs/use
       learning_rate: 1.0
       server_learning_rate: 2.5
       server_momentum: 0.5
-    privacy: {sampling_rate: 1.0, max_grad_norm: 0.1}
+    privacy: {sampling_rate: 1.0, max_grad_norm: 0.1, clips_per_person: 128}
     secure_aggregation: {weight_cap: 64}  # persons; the lower, the finer the grid of the sum
     up_to_epsilon:
       3: {training: {server_learning_rate: 1.0}}

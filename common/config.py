@@ -95,7 +95,7 @@ class Privacy:
     target_delta: float = 1e-3
     max_grad_norm: float = 1.0
     sampling_rate: float = 0.25
-    clips_per_person: int = 128
+    clips_per_person: int = 32
     noise_multiplier: float | None = None
 
 
@@ -167,6 +167,34 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Ethics:
+    """The approval under which recordings are used; without one, every study is refused.
+
+    Args:
+        reference: the approval's number and who gave it.
+        until: the last day on which it holds, as 2027-12-31.
+    """
+
+    reference: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True)
+class PurposeException:
+    """The exception of the EU AI Act, Article 5(1)(f), that a site claims, and who signed for it.
+
+    Args:
+        kind: "medical" or "safety"; empty claims none.
+        reference: the document that says why it applies.
+        signed_by: who answers for it at this site.
+    """
+
+    kind: str = ""
+    reference: str = ""
+    signed_by: str = ""
+
+
+@dataclass(frozen=True)
 class SitePolicy:
     """What a site allows, whatever the coordinator asks: default deny.
 
@@ -174,7 +202,13 @@ class SitePolicy:
         site: the site's name in the roster.
         manifest: path of the site's manifest; relative to the site's folder, or absolute.
         cache: folder for extracted features; relative to the site's folder, or absolute.
-        purposes: the purposes that a study may have here.
+        studies: the names of the studies that may run here; with none, every study is refused.
+        purposes: the purposes that a study may have here; with none, every study is refused.
+        exception: for a purpose at work or in education, which is refused without it.
+        ethics: the approval that covers this site's recordings.
+        consent_scopes: purpose -> the words of the manifest's consent_scope column that cover it;
+            a clip without such a word is left out. A purpose that is not listed here must be
+            named itself, where the manifest has that column.
         modalities: the modalities that this site lets be used; empty allows what the manifest has.
         labels: the labels in this site's data; a study whose classes lack one is refused before
             data is read. Empty leaves it to the data.
@@ -185,6 +219,8 @@ class SitePolicy:
             declared once by the site, never computed from who happens to be in the data.
         declared_records: the same for clips, where the unit is the record.
         max_epsilon: cap on the ε of one unit over everything that this site ever released.
+        max_epsilon_per_study: cap on the ε of one unit over all runs of one study; null takes
+            max_epsilon.
         delta: δ at which that cap is measured.
         allow_without_privacy: whether studies with privacy.mode=none may run at all.
         min_sites: fewest sites in any sum that this site joins.
@@ -192,6 +228,11 @@ class SitePolicy:
             nothing to the sum.
         max_rounds: most training rounds of one run.
         max_grad_norm: largest clipping norm C of a private study.
+        suite: the least that protects the secure sum: "x25519", or "mlkem768_x25519", which holds
+            against quantum computers too.
+        settings: study's key -> what a coordinator may set it to when it starts a run: a list of
+            values, {least, most}, or any. Other keys are refused; the key "*" stands for the rest.
+        quiet_hours: when nothing is begun here, as 22:00-06:00 in the machine's local time.
         publish_budget: what the site tells a coordinator of its budget: "nothing", the "study" in
             hand alone, or "all" studies.
         fold_offset: the fold of this site's first person, so that folds are even over sites.
@@ -202,7 +243,11 @@ class SitePolicy:
     site: str = ""
     manifest: str = "manifest.csv"
     cache: str = "cache"
+    studies: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    exception: PurposeException = field(default_factory=PurposeException)
+    ethics: Ethics = field(default_factory=Ethics)
+    consent_scopes: dict[str, list[str]] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     folds: int = 0
@@ -210,12 +255,22 @@ class SitePolicy:
     declared_persons: int = 0
     declared_records: int = 0
     max_epsilon: float = 0.0
+    max_epsilon_per_study: float | None = None
     delta: float = 1e-3
     allow_without_privacy: bool = False
     min_sites: int = 3
     min_persons: int = 3
     max_rounds: int = 1000
     max_grad_norm: float = 1.0
+    suite: str = "mlkem768_x25519"
+    settings: dict[str, Any] = field(default_factory=dict)
+    quiet_hours: tuple[str, ...] = ()
     publish_budget: str = "nothing"
     fold_offset: int = 0
     reproducible_seed: int | None = None
+
+    @property
+    def study_cap(self) -> float:
+        """Cap on the ε of one unit over all runs of one study."""
+        own = self.max_epsilon_per_study
+        return self.max_epsilon if own is None else min(own, self.max_epsilon)
