@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from simulations.studies import Watch
+from server.following import Watch
 
 console = Console()
 aside = Console(stderr=True)

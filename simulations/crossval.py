@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.config import Study
+from server.following import Watch
 from simulations.result import read_rounds
-from simulations.studies import Watch, simulate
+from simulations.studies import simulate
 
 
 @dataclass(frozen=True)

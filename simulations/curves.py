@@ -13,10 +13,10 @@ from common.config import Study
 from common.errors import ConfigError
 from common.settings import config_hash, load_study
 from server.checkpoint import write_atomically
+from server.following import Watch
 from simulations.crossval import Repeat, run_repeat, spread, variants
 from simulations.report.curves import CurvePoint, Curves, draw_curves
 from simulations.sites import find_manifests
-from simulations.studies import Watch
 
 MODES = ("local", "distributed")
 WITHOUT = "none"

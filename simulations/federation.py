@@ -4,7 +4,7 @@ Two of Flower's internal modules are reached from here and nowhere else; a test 
 when they move.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -18,8 +18,9 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from server.flwr_cli import RunConfig
+
 Tap = Callable[[Message], None]
-RunConfig = Mapping[str, bool | float | int | str]
 
 _FIRST_NODE = 1000
 

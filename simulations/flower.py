@@ -8,7 +8,6 @@ working directory, a free port, the true status by polling, and an end.
 """
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -19,12 +18,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from common.errors import EnvironmentFault, TacitError
-from simulations.federation import RunConfig
+from common.errors import EnvironmentFault
+from server.flwr_cli import Flwr, RunConfig, play, write_connection
 
-APP = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 _ENVIRONMENT = {
@@ -37,14 +34,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "1",
 }
 _START_TIMEOUT_S = 120.0
-_POLL_S = 1.0
-_POLLS = 15
-_CONNECTION = "tacit"
 LOG = "process.log"
-
-
-class RunFailed(TacitError):
-    """Flower says that the run failed; the ServerApp's own error file says why."""
 
 
 def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], bool]) -> None:
@@ -62,7 +52,7 @@ def run_with_flower(num_nodes: int, run_config: RunConfig, watch: Callable[[], b
     """
     with workplace() as place, superlink(place, "--simulation"):
         crowd = f"num-supernodes={num_nodes} client-resources-num-cpus=1"
-        play(place, run_config, watch, "--federation-config", crowd)
+        play_at(place, run_config, watch, "--federation-config", crowd)
 
 
 @dataclass(frozen=True)
@@ -96,85 +86,15 @@ def workplace() -> Iterator[Workplace]:
             "FLWR_HOME": str(home),
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         }
-        _write_connection(home, port)
+        write_connection(home, f"127.0.0.1:{port}")
         yield Workplace(home, empty, port, environment)
 
 
-def play(place: Workplace, run_config: RunConfig, watch: Callable[[], bool], *options: str) -> None:
+def play_at(
+    place: Workplace, run_config: RunConfig, watch: Callable[[], bool], *options: str
+) -> None:
     """Submit the app to the SuperLink of a place and return when it has completed."""
-    flwr = _Flwr(place.environment, place.empty)
-    run_id = flwr.start(run_config, *options)
-    try:
-        flwr.wait(run_id, watch)
-    except KeyboardInterrupt:
-        flwr.stop(run_id)
-        raise
-
-
-class _Flwr:
-    """The `flwr` command line, with its JSON output."""
-
-    def __init__(self, environment: Mapping[str, str], cwd: Path) -> None:
-        self._environment = dict(environment)
-        self._cwd = cwd
-
-    def start(self, run_config: RunConfig, *options: str) -> str:
-        """Submit the app; returns the run's id."""
-        given = " ".join(f"{key}={_toml(value)}" for key, value in run_config.items())
-        answer = self._json("run", str(APP), _CONNECTION, "-c", given, *options)
-        if not answer.get("success") or not answer.get("run-id"):
-            raise EnvironmentFault(f"flwr run was refused: {answer.get('error-message', answer)}.")
-        return str(answer["run-id"])
-
-    def wait(self, run_id: str, watch: Callable[[], bool]) -> None:
-        """Return when the run has completed; raise when it failed.
-
-        Asking Flower costs a second of CPU each time, so it is asked seldom before the
-        coordinator is through.
-        """
-        while True:
-            status = self._status(run_id)
-            if status == "finished:completed":
-                return
-            if status.startswith("finished"):
-                raise RunFailed(f"The run ended as {status}.\n{self._log(run_id)}")
-            for _ in range(_POLLS):
-                time.sleep(_POLL_S)
-                if watch():
-                    break
-
-    def stop(self, run_id: str) -> None:
-        """Ask for the run's end; the SuperLink is stopped anyway."""
-        with contextlib.suppress(subprocess.SubprocessError, EnvironmentFault):
-            self._call("stop", run_id, _CONNECTION)
-
-    def _status(self, run_id: str) -> str:
-        runs = self._json("list", "--run-id", run_id, _CONNECTION).get("runs") or [{}]
-        return str(runs[0].get("status", ""))
-
-    def _log(self, run_id: str) -> str:
-        return "\n".join(self._call("log", run_id, _CONNECTION, "--show").splitlines()[-30:])
-
-    def _json(self, *arguments: str) -> dict[str, Any]:
-        text = self._call(*arguments, "--format", "json")
-        start = text.find("{")
-        try:
-            answer = json.loads(text[start:])
-        except ValueError as error:
-            raise EnvironmentFault(f"flwr {arguments[0]} said: {text.strip()[:500]}") from error
-        return dict(answer)
-
-    def _call(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(BIN / "flwr"), *arguments],
-            env=self._environment,
-            cwd=self._cwd,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.stdout or done.stderr
+    play(Flwr(place.environment, place.empty), run_config, watch, *options)
 
 
 @contextlib.contextmanager
@@ -251,21 +171,8 @@ def _carrying(variable: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def _write_connection(home: Path, port: int) -> None:
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "{_CONNECTION}"\n\n'
-        f'[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
-    )
-
-
 def free_port() -> int:
     """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _toml(value: bool | float | str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,22 +1,21 @@
 """A whole study on this machine: throw-away sites, a run through any engine, its result."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from client.app import app as client_app
 from client.session import session
-from common import errors
 from common.budget import resolved
 from common.config import Study
-from common.errors import ConfigError, EnvironmentFault, TacitError
+from common.errors import ConfigError, EnvironmentFault, ExitCode, TacitError
 from common.keys import read_roster
 from common.refusals import REFUSALS
 from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
+from server.following import Follower, Watch, progress, said
 from simulations.federation import Tap, run_in_process
 from simulations.flower import run_with_flower
 from simulations.sites import prepare_federation
@@ -24,7 +23,6 @@ from simulations.supernodes import run_over_supernodes
 
 ENGINES = ("flwr", "in-process", "supernodes")
 _MOST_REASONS = 3
-Watch = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,7 @@ class RunFolder:
 
     def progress(self) -> list[dict[str, Any]]:
         """Everything that was reported so far; a line still being written is left out."""
-        path = self.root / "progress.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return progress(self.root)
 
 
 def simulate(
@@ -101,7 +95,7 @@ def simulate(
         "federation": str(run.federation.absolute()),
         "run-dir": str(run.root.absolute()),
     }
-    follow = _Follower(run, watch)
+    follow = Follower(run.root, watch)
     try:
         if engine == "flwr":
             run_with_flower(len(federation.sites), config, follow)
@@ -123,24 +117,6 @@ def site_names(run: RunFolder) -> tuple[str, ...]:
     return tuple(read_roster(run.federation / "roster.json"))
 
 
-class _Follower:
-    """Hands each new line of progress on, once."""
-
-    def __init__(self, run: RunFolder, watch: Watch) -> None:
-        self._run = run
-        self._watch = watch
-        self._seen = 0
-
-    def __call__(self) -> bool:
-        """Hand on what is new; whether the coordinator has said that it is through."""
-        lines = self._run.progress()
-        for line in lines[self._seen :]:
-            self._watch(line)
-        self._seen = len(lines)
-        is_finished = bool(lines) and lines[-1]["event"] == "finished"
-        return is_finished or (self._run.root / "error.json").exists()
-
-
 def _new_folder(out: Path) -> RunFolder:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -154,18 +130,11 @@ def _new_folder(out: Path) -> RunFolder:
 
 def _raise_said(run: RunFolder) -> None:
     """Raise what the ServerApp said when it failed, with what the sites' own logs say of it."""
-    path = run.root / "error.json"
-    if not path.exists():
+    reasons = refusals(run)
+    error = said(run.root, [f"{one.site} says: {one.reason}" for one in reasons[:_MOST_REASONS]])
+    if error is None:
         return
-    said = json.loads(path.read_text(encoding="utf-8"))
-    kind, reasons = getattr(errors, str(said["type"]), TacitError), refusals(run)
-    is_ours = kind is not TacitError or said["type"] == "TacitError"
-    text = str(said["message"]) if is_ours else f"The coordinator failed: {said['message']}"
-    lines = [text, *(f"{one.site} says: {one.reason}" for one in reasons[:_MOST_REASONS])]
-    error: TacitError = kind.__new__(kind)
-    error.args = ("\n".join(lines),)
-    error.exit_code = errors.ExitCode(int(said["exit_code"]))
-    if error.exit_code == errors.ExitCode.FAILED and reasons:
+    if error.exit_code == ExitCode.FAILED and reasons:
         error.exit_code = REFUSALS[reasons[0].word].error.exit_code
     raise error from None
 

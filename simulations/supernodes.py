@@ -8,8 +8,8 @@ pinned bundle, one machine a site) is not here: this shows that the run is the s
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from simulations.federation import RunConfig
-from simulations.flower import BIN, Workplace, free_port, play, process, superlink, workplace
+from server.flwr_cli import RunConfig
+from simulations.flower import BIN, Workplace, free_port, play_at, process, superlink, workplace
 
 
 def run_over_supernodes(num_nodes: int, run_config: RunConfig, watch: Callable[[], bool]) -> None:
@@ -29,7 +29,7 @@ def run_over_supernodes(num_nodes: int, run_config: RunConfig, watch: Callable[[
             home = place.home.parent / f"node-{number}"
             home.mkdir()
             nodes.enter_context(process(_supernode(place, number, num_nodes), place, home))
-        play(place, run_config, watch)
+        play_at(place, run_config, watch)
 
 
 def _supernode(place: Workplace, number: int, num_nodes: int) -> list[str]:

@@ -2,16 +2,19 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from common import processes
-from common.cards import CoordinatorCard, key_fingerprint
+from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card
+from common.errors import ExitCode
+from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
 from server.coordinator.processes import group_of, superexec_command, superlink_command
+from server.coordinator.runs import submit
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
@@ -63,6 +66,33 @@ def stop_command(folder: Folder) -> None:
     console.print("Stopped." if processes.stop(folder) else f"{folder} was not running.")
 
 
+@app.command("status")
+def status_command(folder: Folder) -> None:
+    """Say whether the coordinator is running and who is enrolled; exit code 1 when it is not."""
+    console.print(_roster(read_coordinator_card(folder / CARD)))
+    pid = processes.supervisor_pid(folder)
+    console.print(f"Running, process {pid}." if pid else "Not running under a supervisor.")
+    if not pid:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("run")
+def run_command(
+    folder: Folder,
+    study: Annotated[str, typer.Argument(help="Name of a study that the sites know.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Settings on top of the study: key=value …")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [FOLDER/runs/…]")] = None,
+) -> None:
+    """Run a study over the enrolled sites and follow it; the exit code is the run's own."""
+    given = tuple(settings or ())
+    chosen = load_study(study, given)
+    root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    submit(folder, chosen, given, root, _say)
+    console.print(f"Finished: {root / 'model.safetensors'}")
+
+
 @app.command("superlink", hidden=True)
 def superlink_command_(folder: Folder) -> None:
     """Become this coordinator's SuperLink; for systemd and the supervisor."""
@@ -79,6 +109,18 @@ def superexec_command_(folder: Folder) -> None:
 def supervise_command(folder: Folder) -> None:
     """Run SuperLink and executor, and start again what ends; for `tacit coordinator start`."""
     processes.supervise(group_of(folder))
+
+
+def _say(line: dict[str, Any]) -> None:
+    """One line of a run's progress."""
+    if line["event"] == "started":
+        console.print(f"started with {', '.join(line['sites'])}")
+    elif line["event"] == "note":
+        console.print(f"  {line['text']}", style="yellow", markup=False)
+    elif line["event"] == "round":
+        uar = ((line.get("metrics") or {}).get("uar") or {}).get("value")
+        said = f", UAR {100 * uar:.1f}" if uar else ""
+        console.print(f"round {line['round']}: {', '.join(line['sites'])}{said}")
 
 
 def _roster(card: CoordinatorCard) -> Table:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulations.flower import _carrying, _toml
+from server.flwr_cli import as_toml
+from simulations.flower import _carrying
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,5 +77,5 @@ def test_a_run_that_fails_says_why_with_its_exit_code(tiny_data, tiny_yaml, crow
     ("value", "text"),
     [(True, "true"), (3, "3"), (0.5, "0.5"), ("a b", '"a b"'), ('say "x"', '"say \\"x\\""')],
 )
-def test_settings_are_written_as_toml(value, text):
-    assert _toml(value) == text
+def test_settings_are_written_asas_toml(value, text):
+    assert as_toml(value) == text

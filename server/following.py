@@ -1,0 +1,63 @@
+"""What a run reports while it runs and when it ends, from the files of its folder."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from common import errors
+from common.errors import ExitCode, TacitError
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+def progress(root: Path) -> list[dict[str, Any]]:
+    """Everything that was reported so far; a line still being written is left out."""
+    path = root / "progress.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+class Follower:
+    """Hands each new line of a run's progress on, once.
+
+    Args:
+        root: of the run's folder.
+        watch: gets each line.
+    """
+
+    def __init__(self, root: Path, watch: Watch) -> None:
+        self._root = root
+        self._watch = watch
+        self._seen = 0
+
+    def __call__(self) -> bool:
+        """Hand on what is new; whether the coordinator has said that it is through."""
+        lines = progress(self._root)
+        for line in lines[self._seen :]:
+            self._watch(line)
+        self._seen = len(lines)
+        is_finished = bool(lines) and lines[-1]["event"] == "finished"
+        return is_finished or (self._root / "error.json").exists()
+
+
+def said(root: Path, also: Sequence[str] = ()) -> TacitError | None:
+    """What the ServerApp said when it failed, with its own type and exit code; None if nothing.
+
+    Args:
+        root: of the run's folder.
+        also: lines to add, what the sites' own logs say for one.
+    """
+    path = root / "error.json"
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    kind = getattr(errors, str(found["type"]), TacitError)
+    is_ours = kind is not TacitError or found["type"] == "TacitError"
+    text = str(found["message"]) if is_ours else f"The coordinator failed: {found['message']}"
+    error: TacitError = kind.__new__(kind)
+    error.args = ("\n".join([text, *also]),)
+    error.exit_code = ExitCode(int(found["exit_code"]))
+    return error
