@@ -190,6 +190,17 @@ FAULTS = {
 }
 """Name -> mode, what plants it, and the checks that must fail."""
 
+WORST = (
+    "no noise",
+    "noise halved",
+    "clipping off",
+    "generator seeded",
+    "norms of the batch before",
+    "accountant reset",
+    "a share without a sum",
+)
+"""Faults that have to be found each time; the others are other forms of them, and quicker."""
+
 
 def reproducible(patch, seed):
     """Let noise and sampling come from a seed, as nothing but a test may: a run that passes
@@ -223,15 +234,14 @@ def test_the_build_passes(mode, monkeypatch):
     assert len(names) == len(set(names)) == 9
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found(name, seed):
-    assert FAULTS[name][2] <= broken_checks(name, seed)
+def test_a_planted_fault_is_found(name):
+    assert FAULTS[name][2] <= broken_checks(name, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", WORST)
 def test_a_planted_fault_is_found_forty_times_of_forty(name, part):
     for seed in range(100 + 10 * part, 110 + 10 * part):
         assert FAULTS[name][2] <= broken_checks(name, seed), seed
