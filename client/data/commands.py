@@ -8,7 +8,7 @@ from rich.console import Console
 
 from client import tables
 from client.data.check import check_manifest
-from client.data.importers import PRESETS, import_corpus
+from client.data.importers import PRESETS, import_corpus, options_from
 
 app = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
 console = Console()
@@ -24,9 +24,14 @@ def import_command(
     site: Annotated[
         str | None, typer.Option(help="Put everything at one site of this name.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="KEY=VALUE of the preset; for csv, KEY=COLUMN."),
+    ] = None,
 ) -> None:
     """Write manifests for a corpus, site by site."""
-    console.print(tables.imported(import_corpus(preset, source, out, site)))
+    given = options_from(option or [])
+    console.print(tables.imported(import_corpus(preset, source, out, site, given)))
 
 
 @app.command("check")

@@ -213,8 +213,8 @@ class TestMeld:
 
 
 def test_unknown_presets_and_sources(tmp_path):
-    with pytest.raises(ConfigError, match="known: cremad_votes, meld"):
-        import_corpus("iemocap", tmp_path, tmp_path / "out")
+    with pytest.raises(ConfigError, match="known: cmu_mosei, crema_d"):
+        import_corpus("emodb", tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         import_corpus("meld", tmp_path / "none", tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a file meld\.parquet"):
