@@ -119,7 +119,8 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 def curves_table(curves: Curves) -> Table:
     """The curves as a table: a line for each ε, a column for each mode."""
-    table = Table(title=f"{curves.study}: UAR %, ε per {curves.unit}, δ = {curves.delta:g}")
+    title = f"{curves.study}: UAR %, ε per {curves.unit}, δ = {curves.delta:g}"
+    table = Table(title=title, min_width=len(title))
     table.add_column("ε", justify="right")
     for mode in curves.by_mode:
         table.add_column(mode, justify="right")
