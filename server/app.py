@@ -17,6 +17,7 @@ from common.sums import parameters_of, policy_for
 from server.checkpoint import write_atomically
 from server.exchange import GridExchange, discover
 from server.federate import federate
+from server.heads import Heads
 from server.secure_sum import Sums
 
 START_TIMEOUT_S = 300.0
@@ -51,7 +52,8 @@ def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roste
 
     exchange = GridExchange(grid, nodes, timeout_s, log)
     run = f"{study.name}-{context.run_id}"
-    sums = Sums(exchange, policy_for(study, roster), study, run, log)
+    heads = Heads((folder, _given(context, "federation")))
+    sums = Sums(exchange, policy_for(study, roster), study, run, log, heads)
     federate(sums, folder, lambda line: _report(progress, line))
     _report(progress, {"event": "finished"})
 

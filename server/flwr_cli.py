@@ -113,6 +113,19 @@ class Flwr:
             if "already" not in str(said):
                 raise EnvironmentFault(f"The node of {name} was not registered: {said}.")
 
+    def build(self, out: Path) -> Path:
+        """Write the app's bundle, the very one that `start` submits, to a folder.
+
+        Raises:
+            EnvironmentFault: Flower could not build it.
+        """
+        before = set(self._cwd.glob("*.fab"))
+        said = self._call("build", "--app", str(APP))
+        made = sorted(set(self._cwd.glob("*.fab")) - before) or sorted(self._cwd.glob("*.fab"))
+        if len(made) != 1:
+            raise EnvironmentFault(f"flwr build said: {said.strip()[-500:]}")
+        return made[0].replace(out / made[0].name)
+
     def _status(self, run_id: str) -> str:
         runs = self._json("list", "--run-id", run_id, CONNECTION).get("runs") or [{}]
         return str(runs[0].get("status", ""))

@@ -8,13 +8,14 @@ from common.errors import TooFewSites
 from common.parameters import Arrays, model_hash
 from common.refusals import ends_the_run, error_of
 from common.secagg import ring
-from common.secagg.progress import Keyed, Outcome
+from common.secagg.progress import Follows, Keyed, Outcome, anything
 from common.secagg.ring import Decoded
 from common.secagg.roster import Context, Policy
 from common.secagg.round import key, sum_up, sum_up_and_key
 from common.settings import config_hash
 from common.wire import Request
 from server.exchange import Exchange, Log
+from server.heads import Heads
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,25 @@ class Sums:
         study: resolved.
         run: the run's name; it is in every signature.
         log: gets one line for each site that was dropped or blamed.
+        heads: of the sites' ledgers; a site whose ledger went back is dropped by them.
     """
 
     def __init__(
-        self, exchange: Exchange, policy: Policy, study: Study, run: str, log: Log
+        self,
+        exchange: Exchange,
+        policy: Policy,
+        study: Study,
+        run: str,
+        log: Log,
+        heads: Heads | None = None,
     ) -> None:
         self.study = study
         self.exchange = exchange
         self.policy = policy
         self.run = run
         self.log = log
+        self._heads = heads
+        self._follows: Follows = anything if heads is None else heads.follows
         self._keys: dict[str, _Keys] = {}
         self._attempts: dict[str, int] = {}
 
@@ -103,13 +113,15 @@ class Sums:
         keys = self._keys.get(task)
         if keys is None or not keys.first <= number <= keys.last:
             context = self._context(task, number, last)
-            keys = _Keys(key(self.policy, context, carrier), number, context.steps)
+            keyed_now = key(self.policy, context, carrier, self._follows)
+            self._keep(keyed_now)
+            keys = _Keys(keyed_now, number, context.steps)
             self._keys[task] = keys
         step = number - keys.first
         if number < keys.last or number >= last:
             return sum_up(keys.keyed, step, hashed, carrier)
         following = self._context(task, number + 1, last)
-        outcome, keyed = sum_up_and_key(keys.keyed, step, hashed, following, carrier)
+        outcome, keyed = sum_up_and_key(keys.keyed, step, hashed, following, carrier, self._follows)
         self._renew(task, following, keyed)
         return outcome
 
@@ -118,12 +130,18 @@ class Sums:
 
         Otherwise they are asked for again by themselves: a site that refuses then says why.
         """
+        if keyed is not None:
+            self._keep(keyed)
         if keyed is not None and not keyed.blamed:
             self._keys[task] = _Keys(keyed, following.round, following.steps)
             return
         self.log(f"keys for {task} {following.round} could not ride; they are made anew")
         del self._keys[task]
         self._attempts[task] = following.attempt + 1
+
+    def _keep(self, keyed: Keyed) -> None:
+        if self._heads is not None:
+            self._heads.keep(keyed)
 
     def _context(self, task: str, number: int, last: int) -> Context:
         ahead = self.study.secure_aggregation.rounds_per_key

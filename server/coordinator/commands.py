@@ -14,7 +14,7 @@ from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import submit
+from server.coordinator.runs import command_line, submit
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
@@ -74,6 +74,13 @@ def status_command(folder: Folder) -> None:
     console.print(f"Running, process {pid}." if pid else "Not running under a supervisor.")
     if not pid:
         raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("bundle")
+def bundle_command(folder: Folder) -> None:
+    """Build the bundle that runs submit, for the sites to approve."""
+    made = command_line(folder).build(folder)
+    console.print(f"Send {made} to every site; each approves it with `tacit site approve`.")
 
 
 @app.command("run")
