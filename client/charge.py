@@ -64,7 +64,7 @@ def _opening(session: Session) -> Opening:
         study=session.study.name,
         unit=cast("Unit", privacy.unit),
         delta=privacy.target_delta,
-        study_epsilon=min(privacy.target_epsilon, policy.max_epsilon),
+        study_epsilon=min(privacy.target_epsilon, policy.study_cap),
         site_epsilon=policy.max_epsilon,
         site_delta=policy.delta,
         site_unit=cast("Unit", policy.unit),

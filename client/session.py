@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from client.data.arrays import SiteData
 from client.data.load import load_site_data
 from client.folder import SiteFolder, open_site
 from client.locks import FileLocks
-from client.policy import gate_study
+from client.policy import gate_settings, gate_study
 from client.split import split_rows
 from client.train import device_of
 from common.budget import resolved
@@ -131,7 +132,8 @@ class Session:
 
     @cached_property
     def _data(self) -> SiteData:
-        data = load_site_data(self.study, self.site.manifest, self.site.cache)
+        scopes = self.site.policy.consent_scopes.get(self.study.purpose)
+        data = load_site_data(self.study, self.site.manifest, self.site.cache, scopes=scopes)
         hidden = [name for name in sorted(data.x) if name not in self.modalities]
         return without(data, hidden)
 
@@ -176,10 +178,12 @@ def session(
 
     Raises:
         ConfigError: the folder is not a site's, or the study does not fit.
+        PolicyRefused: the study or an override is not within what the site allows.
     """
     del stamp
     site, asked = open_site(root), load_study(study_path, overrides)
     roster = read_roster(site.roster)
-    gate_study(site.policy, asked)
+    gate_settings(site.policy, overrides, asked)
+    gate_study(site.policy, asked, date.today())
     study = resolved(asked, len(roster), parameters_of(asked))
     return Session(site, study, roster, manifest_stamp(site.manifest))

@@ -2,11 +2,12 @@
 
 import os
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from functools import partial
 
 from client.contribute import contribution
 from client.folder import log
-from client.policy import TASKS, Ask, gate, gate_study
+from client.policy import TASKS, Ask, gate, gate_hours, gate_study
 from client.session import Session
 from common.errors import OutOfOrder, ProtocolError, Replayed, TacitError, TooFewSites
 from common.parameters import Arrays, model_hash
@@ -81,6 +82,8 @@ def _take(
     request: Request, session: Session, stage: str, state: State | None, body: bytes
 ) -> tuple[State, bytes]:
     """Take one stage: the site's own gate, the work in MASK, then the protocol."""
+    if stage in ("advertise", "mask"):
+        gate_hours(session.site.policy, datetime.now())
     if stage == "advertise":
         _gate(session, body, task_of(request))
     else:
@@ -114,7 +117,7 @@ def _gate(session: Session, body: bytes, task: str) -> None:
         raise ProtocolError(f"The message says {task!r}, what is signed says {context.task!r}.")
     cohort = tuple(session.member.policy.roster)
     last = context.round + context.steps - 1
-    gate(session.site.policy, Ask(session.study, task, context.round, last, cohort))
+    gate(session.site.policy, Ask(session.study, task, context.round, last, cohort), date.today())
 
 
 def _same_study(session: Session, state: State | None) -> None:
@@ -129,7 +132,7 @@ def _same_study(session: Session, state: State | None) -> None:
     same = context.config_hash == config_hash(session.study)
     if not same or context.policy_id != session.member.policy.policy_id:
         raise OutOfOrder("the study or the site's policy changed since this round was opened")
-    gate_study(session.site.policy, session.study)
+    gate_study(session.site.policy, session.study, date.today())
 
 
 def _crowd(session: Session, stage: str, body: bytes) -> None:

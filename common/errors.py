@@ -47,6 +47,10 @@ class PolicyRefused(TacitError):
     exit_code = ExitCode.POLICY
 
 
+class QuietHours(PolicyRefused):
+    """A site's policy lets nothing begin at this hour; it will later."""
+
+
 class PrivacyError(TacitError):
     """Going on would break a privacy guarantee."""
 

@@ -17,6 +17,7 @@ from common.errors import (
     PolicyRefused,
     PrivacyError,
     ProtocolError,
+    QuietHours,
     Replayed,
     TacitError,
 )
@@ -38,6 +39,9 @@ class Refused:
 
 
 REFUSALS: Mapping[str, Refused] = {
+    "quiet": Refused(
+        QuietHours, False, "{sites} refused: nothing is begun there at this hour; resume later."
+    ),
     "policy": Refused(
         PolicyRefused, True, "{sites} refused: the site's policy does not allow this."
     ),

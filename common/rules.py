@@ -1,19 +1,130 @@
 """What fits in a configuration, beside the types: one table for studies, one for policies."""
 
+import dataclasses
 import re
-from collections.abc import Callable
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from common.config import Ethics, PurposeException, Study
+
 Rule = tuple[str, Callable[[Any], bool], str]
+SUITES = ("x25519", "mlkem768_x25519")
+"""Key agreements of the secure sum; a later one protects at least as well as one before it."""
+EXCEPTIONS = ("medical", "safety")
+ANY = "any"
+REST = "*"
 
 
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value in names), "one of " + ", ".join(names)
+@dataclass(frozen=True)
+class OneOf:
+    """Whether a value is one of some names."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, value: object) -> bool:
+        """Whether it is."""
+        return value in self.names
 
 
-def _between(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: low <= value <= high), f"a number from {low:g} to {high:g}"
+@dataclass(frozen=True)
+class Between:
+    """Whether a number lies from low to high."""
 
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> bool:
+        """Whether it does."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Whether a text, or each of several, is what a regular expression describes."""
+
+    pattern: str
+
+    def __call__(self, value: str | tuple[str, ...]) -> bool:
+        """Whether it is."""
+        texts = (value,) if isinstance(value, str) else value
+        return all(re.fullmatch(self.pattern, text) for text in texts)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Whether every key of a mapping is known and its value fits."""
+
+    keys: tuple[str, ...]
+    fits: Callable[[object], bool]
+
+    def __call__(self, value: Mapping[str, object]) -> bool:
+        """Whether they do."""
+        return self.first_wrong(value) is None
+
+    def first_wrong(self, value: Mapping[str, object]) -> str | None:
+        """The first key that is not known, or whose value does not fit."""
+        wrong = (k for k, v in value.items() if k not in self.keys or not self.fits(v))
+        return next(wrong, None)
+
+
+def _one_of(*names: str) -> tuple[OneOf, str]:
+    return OneOf(names), "one of " + ", ".join(names)
+
+
+def _between(low: float, high: float) -> tuple[Between, str]:
+    return Between(low, high), f"a number from {low:g} to {high:g}"
+
+
+def flat_keys(kind: type) -> tuple[str, ...]:
+    """The dotted keys of a configuration's scalar fields, in the order of the dataclass."""
+    keys: list[str] = []
+    hints = typing.get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        hint = hints[item.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            keys += [f"{item.name}.{key}" for key in flat_keys(hint)]
+        elif hint in (str, int, float, bool) or isinstance(hint, types.UnionType):
+            keys.append(item.name)
+    return tuple(keys)
+
+
+def _is_approval(ethics: Ethics) -> bool:
+    """Whether an approval says both what it is and until when, or nothing at all."""
+    if not ethics.reference and not ethics.until:
+        return True
+    return bool(ethics.reference.strip()) and _is_day(ethics.until)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_exception(claimed: PurposeException) -> bool:
+    """Whether an exception is claimed in full, or not at all."""
+    given = (claimed.kind, claimed.reference.strip(), claimed.signed_by.strip())
+    return not any(given) or (all(given) and claimed.kind in EXCEPTIONS)
+
+
+def _is_setting_rule(allowed: object) -> bool:
+    """Whether this says which values a setting may have: a list, {least, most}, or any."""
+    if isinstance(allowed, Mapping):
+        numbers = [v for v in allowed.values() if isinstance(v, int | float)]
+        return bool(allowed) and set(allowed) <= {"least", "most"} and len(numbers) == len(allowed)
+    scalars = str | int | float | bool | None
+    return allowed == ANY or (
+        isinstance(allowed, list | tuple) and all(isinstance(one, scalars) for one in allowed)
+    )
+
+
+SETTINGS = Entries((*flat_keys(Study), REST), _is_setting_rule)
+HOURS = r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d"
 
 STUDY_RULES: tuple[Rule, ...] = (
     (
@@ -61,7 +172,7 @@ STUDY_RULES: tuple[Rule, ...] = (
         lambda value: value is None or 0 < value <= 1e5,
         "a number above 0 to 100000, or null to calibrate it",
     ),
-    ("secure_aggregation.suite", *_one_of("x25519", "mlkem768_x25519")),
+    ("secure_aggregation.suite", *_one_of(*SUITES)),
     ("secure_aggregation.min_sites", *_between(3, 10_000)),
     ("secure_aggregation.rounds_per_key", *_between(1, 64)),
     ("secure_aggregation.update_norm", *_between(1e-6, 1e6)),
@@ -72,8 +183,28 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("split.evaluate_on", *_one_of("validation", "test")),
 )
 POLICY_RULES: tuple[Rule, ...] = (
-    ("site", lambda value: bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)), "a site name"),
+    ("site", Matches(r"[A-Za-z0-9_-]{1,64}"), "a site name"),
+    ("studies", Matches(r"[A-Za-z0-9_-]{1,64}"), "names of studies"),
+    (
+        "exception",
+        _is_exception,
+        "kind (medical or safety), reference and signed_by, all three or none",
+    ),
+    ("ethics", _is_approval, "reference, and until as a day like 2027-12-31; both or none"),
     ("max_epsilon", *_between(0, 1000)),
+    (
+        "max_epsilon_per_study",
+        lambda value: value is None or 0 <= value <= 1000,
+        "a number from 0 to 1000, or null for max_epsilon",
+    ),
+    ("suite", *_one_of(*SUITES)),
+    (
+        "settings",
+        SETTINGS,
+        "a study's key (such as training.num_server_rounds) with a list of values, "
+        "{least: …, most: …}, or any",
+    ),
+    ("quiet_hours", Matches(HOURS), "spans such as 22:00-06:00"),
     ("delta", *_between(1e-12, 0.1)),
     ("declared_persons", *_between(1, 1e9)),
     ("unit", *_one_of("person", "record")),

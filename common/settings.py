@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError
-from common.rules import POLICY_RULES, STUDY_RULES, Rule
+from common.rules import POLICY_RULES, STUDY_RULES, Entries, Rule, flat_keys
 from common.sections import UNDER_PRIVACY, Section, sections
 
 STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
@@ -81,19 +80,6 @@ def overrides_from_run_config(run_config: Mapping[str, object]) -> tuple[str, ..
     known = set(flat_keys(Study))
     named = {key.replace("-", "_"): value for key, value in run_config.items()}
     return tuple(f"{key}={value}" for key, value in named.items() if key in known and value != "")
-
-
-def flat_keys(kind: type) -> tuple[str, ...]:
-    """The dotted keys of a configuration's scalar fields, in the order of the dataclass."""
-    keys: list[str] = []
-    hints = typing.get_type_hints(kind)
-    for item in dataclasses.fields(kind):
-        hint = hints[item.name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            keys += [f"{item.name}.{key}" for key in flat_keys(hint)]
-        elif hint in (str, int, float, bool) or isinstance(hint, types.UnionType):
-            keys.append(item.name)
-    return tuple(keys)
 
 
 def to_yaml(config: object) -> str:
@@ -225,7 +211,7 @@ def _merge(config: Any, extra: Any, where: Callable[[str], str]) -> Any:
     for name in extra:
         try:
             config = OmegaConf.merge(config, OmegaConf.masked_copy(extra, [name]))
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, TypeError) as error:
             key = str(getattr(error, "full_key", None) or name)
             said = f"{where(key)}: {_first_line(error)}.{_nearest(config, key)}"
             raise ConfigError(said) from error
@@ -253,8 +239,16 @@ def _check(config: object, rules: tuple[Rule, ...], where: Callable[[str], str])
         for part in key.split("."):
             value = getattr(value, part)
         if not fits(value):
-            shown = list(value) if isinstance(value, Mapping | tuple) else value
-            raise ConfigError(f"{where(key)}: {key} is {shown!r}; expected {expected}.")
+            inner = fits.first_wrong(value) if isinstance(fits, Entries) else None
+            at, found = (key, value) if inner is None else (f"{key}.{inner}", value[inner])
+            raise ConfigError(f"{where(at)}: {at} is {_shown(found)!r}; expected {expected}.")
+
+
+def _shown(value: Any) -> object:
+    """A value as it stands in the file."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _at(path: Path, lines: dict[str, int], key: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from client.data.manifest import read_manifest
 from client.split import folds_of
-from common.config import SitePolicy, Study
+from common.config import Ethics, SitePolicy, Study
 from common.errors import ConfigError
 from common.keys import new_identity, write_identity, write_roster
+from common.rules import ANY, REST
 from common.settings import to_yaml
 
 ROSTER = "roster.json"
@@ -137,7 +138,9 @@ def _policy(study: Study, name: str, manifest: Path, crowd: Crowd) -> SitePolicy
         site=name,
         manifest=str(manifest),
         cache=str(manifest.parent / ".features"),
+        studies=(study.name,),
         purposes=(study.purpose,),
+        ethics=Ethics("a simulation needs none", "9999-12-31"),
         modalities=crowd.modalities,
         labels=study.classes,
         folds=study.split.folds,
@@ -151,4 +154,6 @@ def _policy(study: Study, name: str, manifest: Path, crowd: Crowd) -> SitePolicy
         min_persons=1,
         max_rounds=study.training.num_server_rounds,
         max_grad_norm=privacy.max_grad_norm,
+        suite=study.secure_aggregation.suite,
+        settings={REST: ANY},
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.config import Study
-from common.settings import flat_keys
+from common.rules import flat_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("server", "client", "common", "simulations")

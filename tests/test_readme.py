@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 import tacit
 from common.config import Study
-from common.settings import flat_keys, study_names
+from common.rules import flat_keys
+from common.settings import study_names
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -171,7 +171,7 @@ def by_onlooker(
 
 
 def _study(view: LedgerView, opening: Opening, policy: SitePolicy) -> Account:
-    cap = min(opening.study_epsilon, policy.max_epsilon)
+    cap = min(opening.study_epsilon, policy.study_cap)
     caps = (
         (opening.study, cap, opening.delta, opening.unit),
         ("", policy.max_epsilon, policy.delta, cast("Unit", policy.unit)),

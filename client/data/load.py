@@ -30,6 +30,7 @@ def load_site_data(
     *,
     labels: bool = True,
     today: date | None = None,
+    scopes: Sequence[str] | None = None,
 ) -> SiteData:
     """Read a site's manifest and recordings for a study.
 
@@ -39,6 +40,7 @@ def load_site_data(
         cache_dir: where features are kept between runs; None keeps none.
         labels: whether every row needs a label; False for prediction.
         today: the day on which consent must hold; None takes the clock's.
+        scopes: words of consent_scope that cover the study's purpose; None: its own name.
 
     Guarantees: equal files give equal arrays; group columns have no effect; a recording
     is seen only inside its row's window.
@@ -56,6 +58,7 @@ def load_site_data(
         today or date.today(),
         modalities=shapes,
         labels=labels,
+        scopes=scopes,
     )
     problems: list[str] = []
     x = {name: _modality(study, table, name, cache_dir, problems) for name in shapes}

@@ -88,6 +88,7 @@ def read_manifest(
     *,
     modalities: Iterable[str] | None = None,
     labels: bool = True,
+    scopes: Sequence[str] | None = None,
 ) -> Manifest:
     """Read a manifest and check every rule that needs no decoding of media.
 
@@ -98,6 +99,7 @@ def read_manifest(
         today: decides whether consent_until has passed.
         modalities: which columns are used; None takes all.
         labels: whether every row needs a label.
+        scopes: words of consent_scope that cover the purpose; None: its own name.
 
     Raises:
         DataError: with all problems, each with file and line; the first 20 are shown.
@@ -110,7 +112,7 @@ def read_manifest(
     problems: list[str] = []
     for raw in table.rows:
         found: list[str] = []
-        gap = consent_gap(raw.cells, purpose, today, found.append)
+        gap = consent_gap(raw.cells, purpose, today, found.append, scopes)
         if gap:
             left_out[gap] = left_out.get(gap, 0) + 1
         else:

@@ -41,14 +41,19 @@ def init_command(
     purpose: Annotated[
         list[str] | None, typer.Option(help="A purpose that studies may have; repeat for more.")
     ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="A study that may run; repeat for more.")
+    ] = None,
+    ethics: Annotated[str, typer.Option(help="Reference of the approval of these data.")] = "",
+    ethics_until: Annotated[str, typer.Option(help="Its last day: 2027-12-31.")] = "",
     max_epsilon: Annotated[float, typer.Option(help="Cap on one person's ε, for ever.")] = 8.0,
     first_port: Annotated[
         int, typer.Option(help="First of two ports on the loopback.", min=1024, max=65534)
     ] = 9094,
 ) -> None:
     """Make a site: its keys, policy, units, and the public card to send to the coordinator."""
-    purposes = tuple(purpose or ())
-    card = init_site(folder, Wishes(name, persons, manifest, purposes, max_epsilon, first_port))
+    said = (tuple(purpose or ()), max_epsilon, first_port, tuple(study or ()), ethics, ethics_until)
+    card = init_site(folder, Wishes(name, persons, manifest, *said))
     console.print(f"{folder} is site {card.site}; its keys were made there and stay there.")
     console.print(f"Send {folder / CARD} to the coordinator. Fingerprint, to say over the phone:")
     console.print(card.fingerprint, style="bold", highlight=False)

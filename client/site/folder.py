@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.policy.schema import schema_text
 from client.site.keys import new_node_key
 from client.site.templates import MANIFEST, POLICY, RUNNER_UNIT, SUPERNODE_UNIT
 from common.cards import SiteCard, write_site_card
@@ -19,6 +20,7 @@ from common.settings import load_policy
 CARD = "card.json"
 NODE_KEY = "supernode.key"
 PORTS = "ports.json"
+SCHEMA = "policy.schema.json"
 RUNTIME_SECRET = "runtime.secret"  # noqa: S105 - a file's name
 DELTA = 1e-3
 
@@ -33,6 +35,9 @@ class Wishes:
         manifest: the table of recordings; empty writes a stub into the folder.
         purposes: that a study may have; empty refuses every study until policy.yaml says more.
         max_epsilon: cap on the ε of one person over everything that the site ever releases.
+        studies: that may run; empty refuses every study until policy.yaml says more.
+        ethics: reference of the approval that covers the recordings; empty refuses every study.
+        ethics_until: its last day, as 2027-12-31.
         first_port: of two in a row on the loopback: the SuperNode's and the runner's.
     """
 
@@ -42,6 +47,9 @@ class Wishes:
     purposes: Sequence[str] = ()
     max_epsilon: float = 8.0
     first_port: int = 9094
+    studies: Sequence[str] = ()
+    ethics: str = ""
+    ethics_until: str = ""
 
 
 def init_site(root: Path, wishes: Wishes) -> SiteCard:
@@ -68,6 +76,7 @@ def init_site(root: Path, wishes: Wishes) -> SiteCard:
 def _fill(folder: Path, home: Path, wishes: Wishes) -> SiteCard:
     (folder / "policy.yaml").write_text(policy_text(wishes), encoding="utf-8")
     _checked(folder / "policy.yaml", home / "policy.yaml")
+    (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
     if not wishes.manifest:
         (folder / "manifest.csv").write_text(MANIFEST, encoding="utf-8")
     identity = new_identity(wishes.site)
@@ -91,11 +100,13 @@ def _checked(path: Path, said: Path) -> None:
 
 def policy_text(wishes: Wishes) -> str:
     """The policy file of a new site, every line explained."""
-    purposes = "".join(f"\n  - {_quoted(purpose)}" for purpose in wishes.purposes) or " []"
     return POLICY.format(
         site=_quoted(wishes.site),
         manifest=_quoted(wishes.manifest or "manifest.csv"),
-        purposes=purposes,
+        studies=_listed(wishes.studies),
+        purposes=_listed(wishes.purposes),
+        ethics=_quoted(wishes.ethics),
+        until=_quoted(wishes.ethics_until),
         persons=wishes.persons,
         max_epsilon=wishes.max_epsilon,
         delta=_rounded_down(min(DELTA, 0.1 / max(1, wishes.persons))),
@@ -106,6 +117,10 @@ def _rounded_down(share: float) -> str:
     """A share below 1 with one digit, never more than it is."""
     digit, _, exponent = f"{share:.9e}".partition("e")
     return f"{digit[0]}e{exponent}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return "".join(f"\n  - {_quoted(text)}" for text in texts) or " []"
 
 
 def _quoted(text: str) -> str:

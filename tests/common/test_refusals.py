@@ -36,6 +36,7 @@ def test_every_type_of_error_has_a_word():
     ("word", "code"),
     [
         ("policy", ExitCode.POLICY),
+        ("quiet", ExitCode.POLICY),
         ("budget", ExitCode.PRIVACY),
         ("ledger", ExitCode.PRIVACY),
         ("replay", ExitCode.PRIVACY),
@@ -56,6 +57,7 @@ def test_drop_outs_say_nothing_of_a_run():
         assert not ends_the_run(word)
         assert error_of({"hill": word}) is None
     assert not ends_the_run("privacy")
+    assert not ends_the_run("quiet")
     assert error_of({}) is None
 
 

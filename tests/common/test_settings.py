@@ -12,10 +12,10 @@ import client.train
 import server.optimizer
 from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError, ExitCode
+from common.rules import flat_keys
 from common.settings import (
     config_hash,
     find_study,
-    flat_keys,
     load_policy,
     load_study,
     overrides_from_run_config,

@@ -1,15 +1,22 @@
 """A site from nothing: what `init` writes, what it refuses, and that it never overwrites."""
 
+import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from client.folder import open_site
-from client.site.folder import CARD, NODE_KEY, RUNTIME_SECRET, Wishes, init_site
+from client.policy import gate_settings, gate_study
+from client.policy.schema import policy_schema
+from client.site.folder import CARD, NODE_KEY, RUNTIME_SECRET, SCHEMA, Wishes, init_site
 from client.site.keys import read_node_key
 from common.cards import read_site_card
-from common.errors import ConfigError
+from common.config import Ethics
+from common.errors import ConfigError, PolicyRefused
 from common.keys import read_identity
+from common.settings import load_study
 
 SECRETS = ("identity.key", NODE_KEY, RUNTIME_SECRET)
 
@@ -45,6 +52,7 @@ def test_two_sites_share_no_secret(tmp_path: Path) -> None:
 def test_a_new_policy_is_read_and_refuses_every_study(tmp_path: Path) -> None:
     policy = open_site(made(tmp_path)).policy
     assert (policy.site, policy.declared_persons, policy.purposes) == ("north", 40, ())
+    assert (policy.studies, policy.ethics, policy.suite) == ((), Ethics(), "mlkem768_x25519")
     assert not policy.allow_without_privacy
 
 
@@ -54,6 +62,34 @@ def test_what_the_operator_says_stands_in_the_policy(tmp_path: Path) -> None:
     assert policy.manifest == "/data/it's.csv"
     assert policy.purposes == ("research", "care")
     assert policy.max_epsilon == 2.5
+
+
+def test_a_policy_that_was_wished_for_in_full_lets_its_study_pass_and_no_other(
+    tmp_path: Path,
+) -> None:
+    said = {"studies": ("demo",), "ethics": "EK '7", "ethics_until": "2027-06-30"}
+    root = made(tmp_path, purposes=("research",), **said)
+    policy, day = open_site(root).policy, date(2026, 11, 23)
+    study = load_study("demo", ("secure_aggregation.suite=mlkem768_x25519",))
+    gate_study(policy, study, day)
+    gate_settings(policy, ("privacy.mode=distributed",), load_study("demo", ()))
+    for other in (load_study("demo"), replace(study, name="other"), replace(study, purpose="care")):
+        with pytest.raises(PolicyRefused):
+            gate_study(policy, other, day)
+    with pytest.raises(PolicyRefused):
+        gate_settings(policy, ("seed=1",), study)
+
+
+def test_a_wish_for_a_day_that_is_none_makes_no_site(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="until as a day like"):
+        made(tmp_path, ethics="EK 7", ethics_until="next year")
+
+
+def test_the_schema_stands_beside_the_policy_that_names_it(tmp_path: Path) -> None:
+    root = made(tmp_path)
+    first = (root / "policy.yaml").read_text().splitlines()[0]
+    assert first.endswith(f"$schema={SCHEMA}")
+    assert json.loads((root / SCHEMA).read_text()) == policy_schema()
 
 
 @pytest.mark.parametrize("persons", [1, 7, 40, 100, 101, 12_345])
