@@ -4,16 +4,16 @@ A handler never raises: an exception's text would travel to the coordinator. The
 refusal stays in the site's log; the reply says it in one word.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client import egress, state
-from client.folder import log, open_site, stamp
+from client.folder import open_site, stamp
 from client.session import Session, session
 from client.steps import answer, task_of
+from client.trail import refused_at
 from common.errors import ConfigError
 from common.keys import read_roster
 from common.refusals import word_of
@@ -119,12 +119,9 @@ def _session(root: Path, context: Context) -> Session:
 
 def _refuse(stage: str, root: Path | None, error: Exception) -> Reply:
     """Log the reason at the site, if its folder can be written; answer in one word."""
-    word = word_of(error)
     if root is not None:
-        said = {"stage": stage, "word": word, "error": type(error).__name__, "reason": str(error)}
-        with suppress(OSError, ValueError):
-            log(root, "refused", **said)
-    return Reply(refused=word)
+        refused_at(root, stage, error)
+    return Reply(refused=word_of(error))
 
 
 def site_root(context: Context) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from client.site.audit_log import AUDIT_LOG
 from common.config import SitePolicy
 from common.errors import ConfigError
 from common.settings import load_policy
@@ -48,6 +49,16 @@ class SiteFolder:
     def locks(self) -> Path:
         """What the site remembers of its secure sums."""
         return self.root / "locks.log"
+
+    @property
+    def heads(self) -> Path:
+        """The newest ledger head of each site, as the rounds showed them."""
+        return self.root / "peers.json"
+
+    @property
+    def audit(self) -> Path:
+        """What the site did and refused, chained and signed."""
+        return self.root / AUDIT_LOG
 
     @property
     def manifest(self) -> Path:

@@ -7,7 +7,9 @@ from client.budget.verifying import HEADS
 from client.folder import SiteFolder
 from common.errors import LedgerError
 from common.heads import (
+    KeptHead,
     SignedHead,
+    check_later,
     check_signatures,
     countersign,
     newest,
@@ -16,6 +18,7 @@ from common.heads import (
     write_heads,
 )
 from common.keys import read_identity, read_roster
+from common.secagg.channel import Identity
 from common.secagg.roster import Roster
 
 
@@ -32,7 +35,7 @@ def signed_head(site: SiteFolder, at: str) -> SignedHead:
     return sign_head(identity, view.replay.ledger_id, view.head, at)
 
 
-def countersign_file(site: SiteFolder, path: Path) -> tuple[SignedHead, ...]:
+def countersign_file(site: SiteFolder, path: Path) -> tuple[KeptHead, ...]:
     """Countersign the heads of other sites in a file, and keep all of them in the site's folder.
 
     Raises:
@@ -43,24 +46,23 @@ def countersign_file(site: SiteFolder, path: Path) -> tuple[SignedHead, ...]:
         read_roster(site.roster),
         kept(site),
     )
-    signed = tuple(
-        _own(head, roster)
-        if head.site == site.name
-        else countersign(identity, head, own.get(head.site), roster)
-        for head in read_heads(path)
-    )
+    signed = tuple(_signed(identity, head, own.get(head.site), roster) for head in read_heads(path))
     write_heads(site.root / HEADS, newest((*own.values(), *signed)).values())
     write_heads(path, signed)
     return signed
 
 
-def _own(head: SignedHead, roster: Roster) -> SignedHead:
-    """Return the site's own head as its peers sent it back, if all signatures hold."""
+def _signed(identity: Identity, head: KeptHead, seen: KeptHead | None, roster: Roster) -> KeptHead:
+    """Return another's head, countersigned; or one's own, or a round's, if all signatures hold."""
+    if head.site != identity.name and isinstance(head, SignedHead):
+        return countersign(identity, head, seen, roster)
     check_signatures(head, roster)
+    if seen is not None and head.site != identity.name:
+        check_later(seen, head)
     return head
 
 
-def kept(site: SiteFolder) -> dict[str, SignedHead]:
+def kept(site: SiteFolder) -> dict[str, KeptHead]:
     """Return the newest head of each site that this one keeps."""
     path = site.root / HEADS
     return newest(read_heads(path)) if path.is_file() else {}

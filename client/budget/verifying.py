@@ -9,7 +9,7 @@ from client.budget.places import Place, find_places, look, one_place
 from client.budget.signing import check
 from client.folder import SiteFolder
 from common.errors import LedgerError
-from common.heads import SignedHead, check_signatures, read_heads
+from common.heads import KeptHead, SignedHead, check_signatures, read_heads
 from common.keys import read_roster
 from common.privacy.ledger import Head, LedgerView
 
@@ -44,7 +44,7 @@ class Finding:
         return not self.problem
 
 
-def verify(place: Place, kept: tuple[SignedHead, ...] | None = None) -> Finding:
+def verify(place: Place, kept: tuple[KeptHead, ...] | None = None) -> Finding:
     """Check a site's ledger against itself and against the heads that somebody kept.
 
     Args:
@@ -105,13 +105,13 @@ def all_verified(path: Path, heads: Path | None, report: Path | None) -> Iterato
     yield from (verify(place, kept) for place in places)
 
 
-def _kept_by_run(path: Path) -> tuple[SignedHead, ...] | None:
+def _kept_by_run(path: Path) -> tuple[KeptHead, ...] | None:
     is_a_site = (path / "policy.yaml").is_file()
     return None if is_a_site or not (path / HEADS).is_file() else read_heads(path / HEADS)
 
 
-def _hold(view: LedgerView, head: SignedHead) -> None:
-    if head.ledger != view.replay.ledger_id:
+def _hold(view: LedgerView, head: KeptHead) -> None:
+    if isinstance(head, SignedHead) and head.ledger != view.replay.ledger_id:
         raise LedgerError(
             f"{view.path}: this is ledger {view.replay.ledger_id[:8]}…; a kept head of "
             f"{head.site} speaks of ledger {head.ledger[:8]}…: the file was replaced; restore it",
@@ -120,7 +120,7 @@ def _hold(view: LedgerView, head: SignedHead) -> None:
     view.require(head.head)
 
 
-def heads_of(site: SiteFolder, kept: tuple[SignedHead, ...] | None) -> tuple[SignedHead, ...]:
+def heads_of(site: SiteFolder, kept: tuple[KeptHead, ...] | None) -> tuple[KeptHead, ...]:
     """Return the heads of a site: among those given, and in its own folder.
 
     Raises:
@@ -134,7 +134,7 @@ def heads_of(site: SiteFolder, kept: tuple[SignedHead, ...] | None) -> tuple[Sig
     return (*given, *(head for head in own if head.site == site.name))
 
 
-def _signers(site: SiteFolder, heads: tuple[SignedHead, ...]) -> set[str]:
+def _signers(site: SiteFolder, heads: tuple[KeptHead, ...]) -> set[str]:
     if not heads:
         return set()
     roster = read_roster(site.roster)

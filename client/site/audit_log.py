@@ -33,7 +33,7 @@ EVENTS: dict[str, dict[str, type]] = {
     "stopped": {"process": str},
     "answered": {"stage": str, "study": str, "run": str, "round": int, "ledger": str},
     "refused": {"stage": str, "word": str},
-    "peer head": {"site": str, "entries": int, "head": str},
+    "shared": {"run": str, "round": int, "heads": str},
 }
 """Event -> the fields that a line of it has, and their types."""
 

@@ -19,7 +19,8 @@ from common.errors import (
 from common.secagg import transcript
 from common.secagg.masks import Words
 from common.secagg.messages import Advert, Commitments, Dealt, Sharer, Uploaded
-from common.secagg.roster import Context, Locks, Policy, Roster
+from common.secagg.roster import Context, Locks, Notes, Policy, Roster
+from common.secagg.states import Noted
 
 COORDINATOR = "coordinator"
 
@@ -131,6 +132,15 @@ def steps_agree(adverts: Sequence[Advert], steps: int) -> None:
     for advert in adverts:
         if len(advert.steps) != steps:
             raise PeerMisbehaved(advert.site, f"expected keys for {steps} steps")
+
+
+def notes_follow(adverts: Sequence[Advert], seen: Sequence[Noted], notes: Notes) -> None:
+    """SHARE: what each peer publishes follows what this site had kept of it."""
+    before = {one.site: one.note for one in seen}
+    for advert in adverts:
+        why = notes.follows(before.get(advert.site), advert.note)
+        if why:
+            raise PeerMisbehaved(advert.site, why)
 
 
 def enough(stage: str, sites: int, needed: int) -> None:

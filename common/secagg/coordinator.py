@@ -30,6 +30,7 @@ from common.secagg.progress import (
     Adverted,
     Blame,
     Confirming,
+    Follows,
     Keyed,
     Masking,
     Opened,
@@ -37,6 +38,7 @@ from common.secagg.progress import (
     Replies,
     Requests,
     Unmasking,
+    anything,
     because,
     enough,
     sift,
@@ -46,9 +48,15 @@ from common.secagg.roster import Context, Policy
 
 
 def open_round(
-    policy: Policy, context: Context, cohort: Collection[str]
+    policy: Policy, context: Context, cohort: Collection[str], follows: Follows = anything
 ) -> tuple[Opened, Requests]:
     """Return the ADVERTISE requests to a cohort.
+
+    Args:
+        policy: pinned at every site.
+        context: of this attempt.
+        cohort: who is asked.
+        follows: whether a site's note is taken; who shows another is dropped.
 
     Raises:
         TooFewSites: fewer sites than the policy asks, or one that the roster does not hold.
@@ -59,7 +67,7 @@ def open_round(
         raise ProtocolError(f"{strangers[0]!r} is not in the roster")
     enough("ADVERTISE", invited, policy.min_sites, ())
     request = encode(AdvertiseRequest(context))
-    return Opened(policy, context, invited), dict.fromkeys(invited, request)
+    return Opened(policy, context, invited, follows), dict.fromkeys(invited, request)
 
 
 def advertised(state: Opened, replies: Replies) -> tuple[Adverted, Requests]:
@@ -90,6 +98,9 @@ def _check_advert(state: Opened, site: str, advert: Advert) -> None:
         raise PeerMisbehaved(site, f"expected keys for {state.context.steps} steps")
     for key in (advert.channel_key, *(step.mask_key for step in advert.steps)):
         public_key(state.policy.keys, key)
+    why = state.follows(site, advert.note)
+    if why:
+        raise PeerMisbehaved(site, why)
 
 
 def _sharing_keys(adverts: Mapping[str, Advert]) -> list[str]:

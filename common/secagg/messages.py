@@ -17,8 +17,10 @@ from common.secagg.codec import (
     U16,
     Codec,
     blob,
+    fixed,
     many,
     many_fixed,
+    optional,
     struct,
     text,
     view,
@@ -29,6 +31,8 @@ M = TypeVar("M")
 
 MOST_STEPS = 64
 MAGIC = b"SA1\x00"
+NOTE_BYTES = 40
+NOTE = fixed(NOTE_BYTES)
 KEY = blob(1216)
 SEALED_KEY = blob(1120 + 16 + 32)
 SEALED_SHARES = blob(1120 + 16 + 64 * MOST_STEPS)
@@ -52,11 +56,15 @@ class AdvertiseRequest:
 
 @dataclass(frozen=True)
 class Advert:
-    """ADVERTISE, from a site: its keys for this attempt, signed."""
+    """ADVERTISE, from a site: its keys for this attempt, and what it publishes with them, signed.
+
+    The note is opaque here (roster.Notes): of NOTE_BYTES, or None where a site publishes nothing.
+    """
 
     site: str
     channel_key: bytes
     steps: tuple[StepKeys, ...]
+    note: bytes | None
     signature: bytes
 
 
@@ -208,7 +216,7 @@ class Pair:
 
 
 _STEPS = many(struct(StepKeys, KEY, HASH), MOST_STEPS)
-ADVERT = struct(Advert, NAME, KEY, _STEPS, SIGNATURE)
+ADVERT = struct(Advert, NAME, KEY, _STEPS, optional(NOTE), SIGNATURE)
 _COMMITMENTS = many(struct(Commitments, HASH, HASH, HASH), MOST_STEPS)
 ITEM = struct(Item, NAME, SEALED_SHARES, many(SEALED_KEY, MOST_STEPS), _COMMITMENTS)
 _DEALT = struct(Dealt, NAME, ITEM, many_fixed(32, MOST_SITES), SIGNATURE)

@@ -14,6 +14,15 @@ Requests = dict[str, bytes]
 Replies = Mapping[str, bytes]
 R = TypeVar("R")
 
+Follows = Callable[[str, bytes | None], str]
+"""Why a site's note cannot follow what is kept of that site; empty where it can."""
+
+
+def anything(site: str, note: bytes | None) -> str:
+    """Let every note pass."""
+    del site, note
+    return ""
+
 
 @dataclass(frozen=True)
 class Blame:
@@ -33,6 +42,7 @@ class Opened:
     policy: Policy
     context: Context
     invited: tuple[str, ...]
+    follows: Follows
 
 
 @dataclass(frozen=True)

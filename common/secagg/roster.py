@@ -179,13 +179,54 @@ class Locks(Protocol):
         """Record (round, attempt) as the newest of the series."""
 
 
+class Notes(Protocol):
+    """What a site publishes with its keys, and what it keeps of its peers' notes.
+
+    The protocol carries notes, signs them with the keys, and hashes them into R0: so whoever
+    shares has signed that it saw them. What they mean is the caller's.
+    """
+
+    def mine(self) -> bytes | None:
+        """Return what this site publishes now."""
+
+    def kept(self) -> Mapping[str, bytes]:
+        """Return the newest note of each peer that this site kept."""
+
+    def follows(self, before: bytes | None, after: bytes | None) -> str:
+        """Return why `after` cannot follow `before`; empty where it can."""
+
+    def keep(self, notes: Mapping[str, bytes]) -> None:
+        """Keep what is newer than what was kept; durable before it returns."""
+
+
+class NoNotes:
+    """Notes of a site that publishes nothing and asks for nothing."""
+
+    def mine(self) -> bytes | None:
+        """Return nothing."""
+        return None
+
+    def kept(self) -> Mapping[str, bytes]:
+        """Return nothing."""
+        return {}
+
+    def follows(self, before: bytes | None, after: bytes | None) -> str:
+        """Let everything pass."""
+        del before, after
+        return ""
+
+    def keep(self, notes: Mapping[str, bytes]) -> None:
+        """Keep nothing."""
+
+
 @dataclass(frozen=True)
 class Member:
-    """One site as the protocol sees it: who it is, what it pinned, what it remembers."""
+    """One site as the protocol sees it: who it is, what it pinned, remembers and publishes."""
 
     identity: Identity
     policy: Policy
     locks: Locks = field(repr=False)
+    notes: Notes = field(default_factory=NoNotes, repr=False)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,15 @@ from common.errors import TacitError, TooFewSites
 from common.secagg import coordinator as co
 from common.secagg.masks import Words
 from common.secagg.messages import MaskRequest, decode
-from common.secagg.progress import Keyed, Opened, Outcome, Requests, Unmasking
+from common.secagg.progress import (
+    Follows,
+    Keyed,
+    Opened,
+    Outcome,
+    Requests,
+    Unmasking,
+    anything,
+)
 from common.secagg.riding import CONFIRM_ADVERTISE, UNMASK_SHARE, Riding, join, part, ride
 from common.secagg.roster import Context, Member, Policy
 from common.secagg.site import Given, advance, refuse
@@ -38,9 +46,9 @@ def play(policy: Policy, context: Context, exchange: Exchange) -> Outcome:
     return sum_up(keyed, 0, context.model_hash, exchange)
 
 
-def key(policy: Policy, context: Context, exchange: Exchange) -> Keyed:
+def key(policy: Policy, context: Context, exchange: Exchange, follows: Follows = anything) -> Keyed:
     """ADVERTISE and SHARE: make the keys of every step of a context."""
-    opened, requests = co.open_round(policy, context, tuple(policy.roster))
+    opened, requests = co.open_round(policy, context, tuple(policy.roster), follows)
     adverted, requests = co.advertised(opened, exchange("advertise", requests))
     return co.shared(adverted, exchange("share", requests))
 
@@ -54,7 +62,12 @@ def sum_up(keyed: Keyed, step: int, model_hash: bytes, exchange: Exchange) -> Ou
 
 
 def sum_up_and_key(
-    keyed: Keyed, step: int, model_hash: bytes, following: Context, exchange: Exchange
+    keyed: Keyed,
+    step: int,
+    model_hash: bytes,
+    following: Context,
+    exchange: Exchange,
+    follows: Follows = anything,
 ) -> tuple[Outcome, Keyed | None]:
     """MASK, CONFIRM + ADVERTISE, UNMASK + SHARE: one sum, and the keys of what follows.
 
@@ -64,6 +77,7 @@ def sum_up_and_key(
         model_hash: of the model that the sum starts from.
         following: what the next keys are for; its model hash is empty.
         exchange: also takes the two joined stages.
+        follows: whether a site's note is taken, see coordinator.open_round.
 
     Returns:
         the sum; and the keys, or None where too few sites made them: then key by itself,
@@ -72,7 +86,7 @@ def sum_up_and_key(
     policy = keyed.keying.policy
     masking, requests = co.masking(keyed, step, model_hash)
     confirming, requests = co.masked(masking, exchange("mask", requests))
-    opened, begin = co.open_round(policy, following, tuple(policy.roster))
+    opened, begin = co.open_round(policy, following, tuple(policy.roster), follows)
     ends, begins = part(exchange(CONFIRM_ADVERTISE, join(requests, begin)))
     unmasking, requests = co.confirmed(confirming, ends)
     return _unmask_and_share(unmasking, requests, opened, begins, exchange)

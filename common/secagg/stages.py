@@ -32,6 +32,7 @@ from common.secagg.states import (
     Finished,
     Keyed,
     Masked,
+    Noted,
     Shared,
     StepSecrets,
 )
@@ -62,23 +63,29 @@ def advertise(
     checks.steps_are_few(context, MOST_STEPS)
     checks.attempt_is_newer(context, member.locks)
     checks.model_is_unlocked(context.task, context.model_hash, member.locks)
+    note, kept = member.notes.mine(), member.notes.kept()
     member.locks.begin(checks.series(context), context.round, context.attempt)
     channel, *rest = (to_bytes(random_scalar(entropy)) for _ in range(1 + 2 * context.steps))
     secrets = tuple(StepSecrets(s, b) for s, b in zip(rest[::2], rest[1::2], strict=True))
-    advert = _advert(member, context.keying, channel, secrets)
-    return Advertised(context, channel, secrets, advert), encode(advert)
+    advert = _advert(member, context.keying, channel, secrets, note)
+    seen = tuple(Noted(site, kept[site]) for site in sorted(kept))
+    return Advertised(context, channel, secrets, advert, seen), encode(advert)
 
 
 def _advert(
-    member: Member, keying: bytes, channel: bytes, secrets: tuple[StepSecrets, ...]
+    member: Member,
+    keying: bytes,
+    channel: bytes,
+    secrets: tuple[StepSecrets, ...],
+    note: bytes | None,
 ) -> Advert:
-    """Return the signed advert of these secrets."""
+    """Return the signed advert of these secrets, and of a note."""
     suite, me = member.policy.keys, member.name
     steps = [
         transcript.step_keys(suite, keying, me, i, one.s, one.b) for i, one in enumerate(secrets)
     ]
     public = transcript.channel_keys(suite, keying, me, channel).public
-    advert = Advert(me, public, tuple(steps), b"")
+    advert = Advert(me, public, tuple(steps), note, b"")
     signature = member.identity.sign("advert", *transcript.advert_parts(keying, advert))
     return replace(advert, signature=signature)
 
@@ -95,7 +102,8 @@ def share(
         entropy: returns that many random bytes.
 
     Raises:
-        PeerMisbehaved: an advert unsigned, altered, missing, or with another's key.
+        PeerMisbehaved: an advert unsigned, altered, missing, with another's key, or with a note
+            that does not follow what was kept of that peer.
         TooFewSites: fewer sites than the policy or the threshold asks.
         OutOfOrder: the message is for another attempt.
     """
@@ -109,7 +117,9 @@ def share(
     checks.own_advert_is_intact(message.adverts, state.advert)
     checks.no_key_twice(message.adverts)
     checks.steps_agree(message.adverts, state.context.steps)
+    checks.notes_follow(message.adverts, state.seen, member.notes)
     checks.lock_stage("SHARE", keying, 0, member.locks)
+    member.notes.keep({one.site: one.note for one in message.adverts if one.note is not None})
     r0 = transcript.r0(keying, message.adverts)
     items, own = deal(policy, state, message.adverts, r0, entropy)
     dealing_hash = transcript.dealing_hash(

@@ -22,7 +22,7 @@ from common.secagg.codec import (
     optional,
     struct,
 )
-from common.secagg.messages import ADVERT, MOST_STEPS, Advert, Share, Sharer
+from common.secagg.messages import ADVERT, MOST_STEPS, NOTE, Advert, Share, Sharer
 from common.secagg.roster import CONTEXT, Context
 
 
@@ -53,13 +53,22 @@ class StepKeying:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """The newest note of a peer that a site kept."""
+
+    site: str
+    note: bytes
+
+
+@dataclass(frozen=True)
 class Advertised:
-    """The site has sent its keys."""
+    """The site has sent its keys; `seen` is what it had kept of its peers by then."""
 
     context: Context
     channel_secret: bytes = field(repr=False)
     secrets: tuple[StepSecrets, ...] = field(repr=False)
     advert: Advert
+    seen: tuple[Noted, ...]
 
 
 @dataclass(frozen=True)
@@ -131,13 +140,14 @@ State: TypeAlias = Advertised | Shared | Keyed | Masked | Confirmed | Finished
 _NAMES = many(NAME, MOST_SITES)
 _SECRETS = many(struct(StepSecrets, SECRET, SECRET), MOST_STEPS)
 _HELD = many(struct(HeldShares, NAME, SECRET, SECRET), MOST_SITES)
+_NOTED = many(struct(Noted, NAME, NOTE), MOST_SITES)
 _PAIRS = many(struct(Share, NAME, SECRET), MOST_SITES)
 _SHARERS = many(struct(Sharer, NAME, HASH), MOST_SITES)
 _STEPS = many(struct(StepKeying, SECRET, _PAIRS, _HELD), MOST_STEPS)
 _KEYED = struct(Keyed, CONTEXT, HASH, _NAMES, _SHARERS, U16, _STEPS)
 
 FORMS: tuple[tuple[type, Codec[State]], ...] = (
-    (Advertised, struct(Advertised, CONTEXT, SECRET, _SECRETS, ADVERT)),
+    (Advertised, struct(Advertised, CONTEXT, SECRET, _SECRETS, ADVERT, _NOTED)),
     (Shared, struct(Shared, CONTEXT, SECRET, _SECRETS, HASH, _NAMES, _HELD, HASH)),
     (Keyed, _KEYED),
     (

@@ -34,7 +34,7 @@ from common.secagg.messages import (
 
 def advert_parts(keying: bytes, advert: Advert) -> list[Part]:
     """Return what the signature of an advert is over."""
-    parts: list[Part] = [keying, advert.site, advert.channel_key]
+    parts: list[Part] = [keying, advert.site, advert.channel_key, advert.note or b""]
     for step in advert.steps:
         parts += [step.mask_key, step.b_hash]
     return parts

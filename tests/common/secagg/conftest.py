@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from common.privacy.ledger import Head
 from common.secagg.channel import Identity
 from common.secagg.layout import Layout, layout_of
 from common.secagg.masks import Words
 from common.secagg.progress import Outcome
 from common.secagg.roster import Context, Member, MemoryLocks, Policy, Roster
 from common.secagg.round import Sites, play
+from common.witness import head_of, note_of, why_not
 
 SUITES = ("x25519", "mlkem768_x25519")
 STAGES = ("advertise", "share", "mask", "confirm", "unmask")
@@ -35,6 +37,34 @@ class Drbg:
         return out[:size]
 
 
+class MemoryNotes:
+    """Heads of a ledger that a test gives, and those of peers, as long as the process lives."""
+
+    def __init__(self, own: bytes | None, kept: dict[str, bytes] | None = None) -> None:
+        self.own = own
+        self.of_peers = dict(kept or {})
+
+    def mine(self) -> bytes | None:
+        return self.own
+
+    def kept(self) -> dict[str, bytes]:
+        return dict(self.of_peers)
+
+    def follows(self, before: bytes | None, after: bytes | None) -> str:
+        return why_not(before, after)
+
+    def keep(self, notes: dict[str, bytes]) -> None:
+        for site, note in notes.items():
+            before = self.of_peers.get(site)
+            if before is None or head_of(note).seq > head_of(before).seq:
+                self.of_peers[site] = note
+
+
+def note(site: str, seq: int) -> bytes:
+    """Return the head of a site's ledger when it had so many entries."""
+    return note_of(Head(seq, hashlib.sha256(f"{site} {seq}".encode()).hexdigest()))
+
+
 @dataclass
 class Table:
     """A study of n sites: what they pinned, who they are, what they would send."""
@@ -45,6 +75,7 @@ class Table:
     vectors: dict[str, Words]
     seed: str
     locks: dict[str, MemoryLocks] = field(default_factory=dict)
+    notes: dict[str, MemoryNotes] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,14 +86,24 @@ class Table:
     ) -> Sites:
         for name in self.names:
             self.locks.setdefault(name, MemoryLocks())
-        members = {n: Member(i, self.policy, self.locks[n]) for n, i in self.identities.items()}
+            self.notes.setdefault(name, MemoryNotes(note(name, 5), self.seen()))
+        members = {
+            n: Member(i, self.policy, self.locks[n], self.notes[n])
+            for n, i in self.identities.items()
+        }
         entropy = {n: Drbg(f"{self.seed}/{n}") for n in self.names}
         return Sites(members, self.vectors, entropy, context or self.context, absent or {})
+
+    def seen(self) -> dict[str, bytes]:
+        """Return what every site kept of every site in an earlier round."""
+        return {name: note(name, 3) for name in self.names}
 
     def fork(self, sites: Sites) -> Sites:
         """Return the same sites as they stand now; what happens to one does not reach the other."""
         members = {
-            name: replace(member, locks=copy.deepcopy(member.locks))
+            name: replace(
+                member, locks=copy.deepcopy(member.locks), notes=copy.deepcopy(member.notes)
+            )
             for name, member in sites.members.items()
         }
         return replace(sites, members=members, states=dict(sites.states), gone=set(sites.gone))

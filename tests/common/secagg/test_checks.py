@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutOfOrder, PeerMisbehaved, PolicyRefused, PrivacyError, TooFewSites
+from common.privacy.ledger import Head
 from common.secagg import checks, states, transcript
 from common.secagg import coordinator as co
 from common.secagg.messages import (
@@ -25,6 +26,7 @@ from common.secagg.messages import (
     encode,
 )
 from common.secagg.site import Given, advance
+from common.witness import note_of
 
 TYPES = {
     "advertise": AdvertiseRequest,
@@ -161,6 +163,18 @@ def own_swapped_key(at):
 def copied_key(at):
     stolen = next(one for one in at.request.adverts if one.site == "site-00").channel_key
     resign_advert(at, "site-01", channel_key=stolen)
+
+
+def went_back(at):
+    resign_advert(at, "site-01", note=note_of(Head(2, "22" * 32)))
+
+
+def contradicts(at):
+    resign_advert(at, "site-01", note=note_of(Head(3, "22" * 32)))
+
+
+def shows_no_head(at):
+    resign_advert(at, "site-01", note=None)
 
 
 def too_few_steps(at):
@@ -315,6 +329,19 @@ CASES = {
     ),
     "keys for too few steps": Case(
         "share", "steps_agree", PeerMisbehaved, "site-01: expected keys for 1", too_few_steps
+    ),
+    "a ledger that went back": Case(
+        "share",
+        "notes_follow",
+        PeerMisbehaved,
+        "site-01: its ledger went back: it ends at entry 2, entry 3 was seen",
+        went_back,
+    ),
+    "a ledger that contradicts what was seen": Case(
+        "share", "notes_follow", PeerMisbehaved, "site-01: its ledger contradicts", contradicts
+    ),
+    "a ledger that is not shown": Case(
+        "share", "notes_follow", PeerMisbehaved, "site-01: shows no head", shows_no_head
     ),
     "second share": Case("share", "lock_stage", OutOfOrder, "SHARE was already", already("SHARE")),
     "dealings of another attempt": Case(

@@ -20,6 +20,7 @@ from common.secagg.layout import layout_of
 from common.secagg.messages import Dealing, decode
 from common.secagg.roster import Context, Member, MemoryLocks, Policy, Roster
 from common.secagg.site import Given, advance
+from common.witness import why_not
 
 VECTORS = Path(__file__).parents[2] / "vectors/secagg"
 ROUNDS = sorted(path.stem for path in VECTORS.glob("round_*.json"))
@@ -29,6 +30,26 @@ STAGES = ("advertise", "share", "mask", "confirm", "unmask")
 
 def load(name):
     return json.loads((VECTORS / f"{name}.json").read_text())
+
+
+class RecordedNotes:
+    """What a site published and had kept when the round was recorded."""
+
+    def __init__(self, own, kept):
+        self.own = own
+        self.of_peers = kept
+
+    def mine(self):
+        return self.own
+
+    def kept(self):
+        return self.of_peers
+
+    def follows(self, before, after):
+        return why_not(before, after)
+
+    def keep(self, notes):
+        self.of_peers = notes
 
 
 class Recorded:
@@ -53,6 +74,14 @@ class Recorded:
             **{k: bytes.fromhex(v) if k in hashes else v for k, v in fields.items()}
         )
 
+    @property
+    def kept(self):
+        """What every site, and the coordinator, had kept before."""
+        return {site: bytes.fromhex(note) for site, note in self.raw["kept_notes"].items()}
+
+    def follows(self, site, note):
+        return why_not(self.kept.get(site), note)
+
     def part(self, stage, site, kind):
         return base64.b64decode(self.raw["stages"][stage][site][kind])
 
@@ -68,7 +97,8 @@ class Recorded:
         given = Given(
             lambda size: next(entropy), self.context.config_hash, self.context.model_hash, vector
         )
-        member = Member(self.identities[site], self.policy, MemoryLocks())
+        notes = RecordedNotes(bytes.fromhex(self.raw["notes"][site]), self.kept)
+        member = Member(self.identities[site], self.policy, MemoryLocks(), notes)
         return advance(member, stage, self.before(stage, site), request, given)
 
     def replies(self, stage):
@@ -76,7 +106,8 @@ class Recorded:
 
     def play(self, replace: Callable[[str, dict], dict] = lambda stage, replies: replies):
         """Let the coordinator play on the recorded replies; yield its requests and the sum."""
-        state, requests = co.open_round(self.policy, self.context, tuple(self.policy.roster))
+        names = tuple(self.policy.roster)
+        state, requests = co.open_round(self.policy, self.context, names, self.follows)
         yield "advertise", requests
         for stage in STAGES:
             replies = replace(stage, self.replies(stage))

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
+from common.privacy.ledger import Head  # noqa: E402
 from common.secagg import states, transcript  # noqa: E402
 from common.secagg.messages import (  # noqa: E402
     Advert,
@@ -30,6 +31,7 @@ from common.secagg.messages import (  # noqa: E402
     decode,
     encode,
 )
+from common.witness import note_of  # noqa: E402
 
 
 def b64(raw: bytes) -> str:
@@ -65,6 +67,7 @@ def record(table) -> dict:
         }
         return replies
 
+    kept = table.seen()
     outcome = table.play(exchange)
     context = asdict(table.context)
     return {
@@ -77,6 +80,8 @@ def record(table) -> dict:
         "policy_id": table.policy.policy_id.hex(),
         "context": {k: v.hex() if isinstance(v, bytes) else v for k, v in context.items()},
         "ctx": table.context.digest().hex(),
+        "notes": {name: one.own.hex() for name, one in table.notes.items()},
+        "kept_notes": {name: note.hex() for name, note in kept.items()},
         "vectors": {name: b64(vector.tobytes()) for name, vector in table.vectors.items()},
         "stages": stages,
         "sum": b64(outcome.words_W.tobytes()),
@@ -100,6 +105,17 @@ def without(items, *sites):
     return tuple(one for one in items if one.site not in sites)
 
 
+def signed(table, advert: Advert) -> Advert:
+    parts = transcript.advert_parts(table.context.keying, advert)
+    return replace(advert, signature=table.identities[advert.site].sign("advert", *parts))
+
+
+def renoted(table, share: ShareRequest, note: bytes | None) -> ShareRequest:
+    """The request in which site-00 itself shows another head of its ledger."""
+    first, *others = share.adverts
+    return replace(share, adverts=(signed(table, replace(first, note=note)), *others))
+
+
 def bad_requests(vector: dict, table) -> dict[str, tuple]:
     """{name: (stage, request to site-01, error, reason)}."""
     me = "site-01"
@@ -114,6 +130,8 @@ def bad_requests(vector: dict, table) -> dict[str, tuple]:
     unmask = request(UnmaskRequest, "unmask")
     key = share.adverts[2].channel_key
     item = mask.dealt[0].item
+    back = note_of(Head(2, "22" * 32))
+    other = note_of(Head(3, "22" * 32))
     tampered = replace(item, sealed_shares=flip(item.sealed_shares))
     r2 = bytes(32)
     other_list = table.identities["site-00"].sign("confirm", confirm.ctx, r2)
@@ -124,6 +142,10 @@ def bad_requests(vector: dict, table) -> dict[str, tuple]:
         "invented_site": ("share", replace(share, adverts=entry(share.adverts, "site-03", site="site-99")), "PeerMisbehaved", "coordinator: the advert of 'site-99' is not signed by it"),
         "cohort_of_two": ("share", replace(share, adverts=share.adverts[:2]), "TooFewSites", "expected at least 3 sites, got 2"),
         "own_advert_missing": ("share", replace(share, adverts=without(share.adverts, me)), "PeerMisbehaved", "own advert is missing"),
+        "head_went_back": ("share", renoted(table, share, back), "PeerMisbehaved", "site-00: its ledger went back"),
+        "head_contradicts": ("share", renoted(table, share, other), "PeerMisbehaved", "site-00: its ledger contradicts itself"),
+        "head_missing": ("share", renoted(table, share, None), "PeerMisbehaved", "site-00: shows no head"),
+        "head_altered": ("share", replace(share, adverts=entry(share.adverts, "site-00", note=other)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
         "tampered_ciphertext": ("mask", replace(mask, dealt=entry(mask.dealt, "site-00", item=tampered)), "PeerMisbehaved", "the item of 'site-00' is not what it dealt"),
         "other_model": ("mask", replace(mask, model_hash=bytes(32)), "PeerMisbehaved", "another model"),
         "dealing_held_back": ("mask", replace(mask, dealt=without(mask.dealt, "site-00")), "PeerMisbehaved", "one item from each neighbour"),
@@ -167,6 +189,7 @@ def bad_replies(vector: dict, table) -> dict[str, tuple]:
     parts = transcript.reveal_parts(table.context.digest(), shares, reveal.s_shares)
     lying = replace(reveal, b_shares=shares, signature=table.identities[me].sign("reveal", *parts))
     return {
+        "shown_head_went_back": ("advertise", encode(signed(table, replace(advert, note=note_of(Head(2, "22" * 32))))), "its ledger went back"),
         "advert_signature": ("advertise", encode(replace(advert, signature=flip(advert.signature))), "its advert is not signed"),
         "advert_in_anothers_name": ("advertise", encode(replace(advert, site="site-00")), "replied in the name of 'site-00'"),
         "dealing_with_trailing_bytes": ("share", raw_of(vector, "share", me, "reply") + b"\0", "1 bytes too many"),

@@ -1,0 +1,47 @@
+"""The newest ledger head of each site, with the signatures of those that saw it.
+
+A run's folder gets them as heads.json, which `tacit budget verify --heads` reads; the federation's
+folder keeps them from run to run.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.heads import KeptHead, heads_to_json, newest, read_heads
+from common.secagg.progress import Keyed
+from common.witness import note_of, why_not, witness_of
+from server.checkpoint import write_atomically
+
+HEADS = "heads.json"
+
+
+class Heads:
+    """What a coordinator keeps of the sites' ledgers.
+
+    Args:
+        folders: each gets heads.json; what stands there already counts.
+
+    Raises:
+        LedgerError: a file that is there is none of heads.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._files = tuple(folder / HEADS for folder in folders)
+        there = [path for path in self._files if path.is_file()]
+        self._newest: dict[str, KeptHead] = newest(h for path in there for h in read_heads(path))
+
+    def follows(self, site: str, note: bytes | None) -> str:
+        """Return why a site's head cannot follow the last one; empty where it can."""
+        last = self._newest.get(site)
+        return why_not(None if last is None else note_of(last.head), note)
+
+    def keep(self, keyed: Keyed) -> None:
+        """Keep the heads that a keying showed, and who countersigned them.
+
+        Raises:
+            EnvironmentFault: the disk is full or a folder cannot be written.
+        """
+        self._newest = newest((*witness_of(keyed.keying).heads(), *self._newest.values()))
+        text = heads_to_json(self._newest.values()).encode()
+        for path in self._files:
+            write_atomically(path, text)
