@@ -14,6 +14,7 @@ from client.budget.verifying import heads_of
 from client.data.arrays import SiteData
 from client.data.load import load_site_data
 from client.folder import SiteFolder, open_site
+from client.heads import LedgerNotes
 from client.locks import FileLocks
 from client.policy import gate_settings, gate_study
 from client.split import split_rows
@@ -54,7 +55,9 @@ class Session:
     def member(self) -> Member:
         """The site as the secure sum sees it."""
         identity = read_identity(self.site.identity, self.site.name)
-        return Member(identity, policy_for(self.study, self.roster), FileLocks(self.site.locks))
+        notes = LedgerNotes(self.site.heads, self.site.name, lambda: self.ledger)
+        policy = policy_for(self.study, self.roster)
+        return Member(identity, policy, FileLocks(self.site.locks), notes)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -6,12 +6,11 @@ from datetime import date, datetime
 from functools import partial
 
 from client.contribute import contribution
-from client.folder import log
 from client.policy import TASKS, Ask, gate, gate_hours, gate_study
 from client.session import Session
+from client.trail import answered, refused
 from common.errors import OutOfOrder, ProtocolError, Replayed, TacitError, TooFewSites
 from common.parameters import Arrays, model_hash
-from common.refusals import word_of
 from common.secagg.checks import COORDINATOR
 from common.secagg.masking import check_mask
 from common.secagg.messages import (
@@ -73,7 +72,7 @@ def answer(request: Request, session: Session, states: Riding) -> Answer:
     except Replayed:
         raise
     except ProtocolError as error:
-        _log_refusal(session, request.stage, error)
+        refused(session.site, request.stage, error)
         return Answer(states, Reply({"body": refuse(session.member, error)}))
     return Answer(after, Reply({"body": reply}))
 
@@ -92,7 +91,9 @@ def _take(
     given = Given(os.urandom, config_hash(session.study))
     if stage == "mask":
         state, given = _work(session, state, body, request.model)  # type: ignore[arg-type]
-    return advance(session.member, stage, state, body, given)
+    after, reply = advance(session.member, stage, state, body, given)
+    answered(session, stage, after)
+    return after, reply
 
 
 def _take_half(
@@ -102,13 +103,8 @@ def _take_half(
     try:
         return _take(request, session, stage, state, body)
     except TacitError as error:
-        _log_refusal(session, stage, error)
+        refused(session.site, stage, error)
         raise
-
-
-def _log_refusal(session: Session, stage: str, error: TacitError) -> None:
-    word, kind = word_of(error), type(error).__name__
-    log(session.site.root, "refused", stage=stage, word=word, error=kind, reason=str(error))
 
 
 def _gate(session: Session, body: bytes, task: str) -> None:
