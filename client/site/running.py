@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from client.app import app
-from client.runner import Desk, serve
+from client.folder import log
+from client.runner import Desk, Report, serve
 from client.site.bundles import is_approved
 from client.site.folder import RUNTIME_SECRET
 from client.site.health import serve_health
@@ -36,9 +38,21 @@ def run_runner(root: Path) -> None:
         root=root,
         app=app,
         approved=lambda sha256: is_approved(root, sha256),
-        report=board.note,
+        report=reporter(root, board),
     )
     try:
         serve(desk, ended.is_set)
     finally:
         health.stop(grace=1.0)
+
+
+def reporter(root: Path, board: Board) -> Report:
+    """Note what happens on the board, and what went wrong in the site's log as well."""
+
+    def report(event: str, detail: str) -> None:
+        board.note(event, detail)
+        if event not in ("idle", "answered", "waiting"):
+            with suppress(OSError):
+                log(root, event, detail=detail)
+
+    return report

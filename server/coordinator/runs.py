@@ -72,7 +72,7 @@ def register(root: Path, flwr: Flwr) -> None:
         card = read_site_card(card_path)
         if known.get(card.site) == card.node_key:
             continue
-        public = root / CARDS / f"{card.site}.pub"
+        public = root.absolute() / CARDS / f"{card.site}.pub"
         public.write_text(card.node_key + "\n", encoding="ascii")
         flwr.register(public, card.site)
         known[card.site] = card.node_key
