@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from common.errors import LedgerError, ProtocolError
+from common.errors import LedgerError
 from common.privacy.ledger.chain import Head
 from common.secagg.channel import Identity
 from common.secagg.roster import Roster
@@ -146,7 +146,7 @@ def heads_to_json(heads: Iterable[KeptHead]) -> str:
     rounds: dict[bytes, Witness] = {}
     for head in heads:
         if isinstance(head, WitnessedHead):
-            rounds[head.witness.keying] = head.witness
+            rounds[head.witness.signed.ctx] = head.witness
         else:
             signed.append(asdict(head))
     content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "heads": signed}
@@ -165,7 +165,7 @@ def read_heads(path: Path) -> tuple[KeptHead, ...]:
         return heads_from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise LedgerError(f"{path} cannot be read: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ProtocolError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LedgerError(f"{path} is not a file of ledger heads: {error}") from None
 
 
@@ -173,7 +173,7 @@ def heads_from_json(text: str) -> tuple[KeptHead, ...]:
     """Read heads from text.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, ProtocolError: it does not hold heads.
+        ValueError, KeyError, TypeError, AttributeError: the text does not hold heads.
     """
     content = json.loads(text)
     if (content["format"], content["version"]) != (FORMAT, VERSION):

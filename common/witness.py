@@ -1,12 +1,12 @@
-"""Ledger heads that travel with the rounds: signed by their sites, countersigned by all who shared.
+"""Ledger heads that travel with the rounds, signed by their sites, countersigned by peers.
 
-A site publishes its ledger's head as the note of its advert. R0 is the hash of all adverts, and
-every SHARE is signed over R0: so each sharer has signed that it saw every head, and had seen none
-that was newer or other. Whoever keeps adverts and those signatures can show a head to anybody who
-has the roster, without trust in the one who kept them.
+A site publishes its ledger's head as a note: with its keys (before it is charged for what they are
+for) and with its masked vector (after). The keys' notes are in R0, over which every SHARE is
+signed; the vectors' in R2, over which every confirmation is. So each peer signs that it saw every
+head, and it has kept them by then. Whoever keeps uploads and confirmations can show a head to
+anybody who has the roster, without trust in the one who kept them.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 from common.errors import LedgerError
 from common.privacy.ledger.chain import Head
 from common.secagg import transcript
-from common.secagg.messages import ADVERT, NOTE_BYTES, Advert
-from common.secagg.recovery import Keying
+from common.secagg.messages import NOTE_BYTES, Confirmation, Uploaded
+from common.secagg.progress import Signed
 from common.secagg.roster import Roster
 
 _NUMBER_BYTES = 8
@@ -50,32 +50,20 @@ def why_not(before: bytes | None, after: bytes | None) -> str:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What a site signed in SHARE: the hashes of the items that it dealt."""
-
-    site: str
-    item_hashes: tuple[bytes, ...]
-    signature: bytes
-
-
-@dataclass(frozen=True)
 class Witness:
-    """One keying's adverts, and the signatures of those who shared over them.
+    """The heads of one sum, and the signatures of those who confirmed it.
 
     Args:
-        keying: the hash of what was keyed.
-        adverts: of all who advertised, ascending; each with its site's head.
-        shared: of all who shared.
+        signed: uploads, each with its site's head, and confirmations over all of them.
     """
 
-    keying: bytes
-    adverts: tuple[Advert, ...]
-    shared: tuple[Shared, ...]
+    signed: Signed
 
     def heads(self) -> tuple["WitnessedHead", ...]:
         """Return the heads that were shown."""
-        shown = [(one.site, head_of(one.note)) for one in self.adverts if one.note is not None]
-        return tuple(WitnessedHead(site, head.seq, head.digest, self) for site, head in shown)
+        noted = [(one.site, one.note) for one in self.signed.uploads if one.note is not None]
+        heads = [(site, head_of(note)) for site, note in noted]
+        return tuple(WitnessedHead(site, head.seq, head.digest, self) for site, head in heads)
 
     def signers(self, roster: Roster) -> tuple[str, ...]:
         """Return who countersigned.
@@ -83,16 +71,16 @@ class Witness:
         Raises:
             LedgerError: a signature is wrong, or a signer is not in the roster.
         """
-        r0 = transcript.r0(self.keying, self.adverts)
-        for advert in self.adverts:
-            parts = transcript.advert_parts(self.keying, advert)
-            if not roster.signed(advert.site, advert.signature, "advert", *parts):
-                raise LedgerError(f"the head of {advert.site} in a round is not signed by it")
-        for one in self.shared:
-            hashed = transcript.dealing_hash(self.keying, r0, one.site, one.item_hashes)
-            if not roster.signed(one.site, one.signature, "dealing", hashed):
-                raise LedgerError(f"the heads of a round: the signature of {one.site} is wrong")
-        return tuple(sorted({one.site for one in self.shared}))
+        ctx, r1 = self.signed.ctx, self.signed.r1
+        for one in self.signed.uploads:
+            parts = transcript.upload_parts(ctx, r1, one)
+            if not roster.signed(one.site, one.signature, "upload", *parts):
+                raise LedgerError(f"the head of {one.site} in a round is not signed by it")
+        r2 = transcript.r2(ctx, r1, self.signed.uploads)
+        for peer in self.signed.confirmations:
+            if not roster.signed(peer.site, peer.signature, "confirm", ctx, r2):
+                raise LedgerError(f"the heads of a round: the signature of {peer.site} is wrong")
+        return tuple(sorted({peer.site for peer in self.signed.confirmations}))
 
 
 @dataclass(frozen=True)
@@ -117,28 +105,23 @@ class WitnessedHead:
         return Head(self.seq, self.digest)
 
 
-def witness_of(keying: Keying) -> Witness:
-    """Return what a coordinator keeps of the heads of a keying."""
-    adverts = tuple(keying.adverts[site] for site in sorted(keying.adverts))
-    shared = tuple(
-        Shared(site, keying.item_hashes(site), keying.dealings[site].signature)
-        for site in keying.sharers
-    )
-    return Witness(keying.context.keying, adverts, shared)
-
-
 def witness_to(witness: Witness) -> dict[str, Any]:
     """Return a witness as JSON values."""
+    signed = witness.signed
     return {
-        "keying": witness.keying.hex(),
-        "adverts": [base64.b64encode(ADVERT.dump(one)).decode() for one in witness.adverts],
-        "shared": [
+        "ctx": signed.ctx.hex(),
+        "r1": signed.r1.hex(),
+        "uploads": [
             {
                 "site": one.site,
-                "items": [item.hex() for item in one.item_hashes],
+                "y_hash": one.y_hash.hex(),
+                "note": None if one.note is None else one.note.hex(),
                 "signature": one.signature.hex(),
             }
-            for one in witness.shared
+            for one in signed.uploads
+        ],
+        "confirmations": [
+            {"site": one.site, "signature": one.signature.hex()} for one in signed.confirmations
         ],
     }
 
@@ -147,15 +130,20 @@ def witness_from(record: Mapping[str, Any]) -> Witness:
     """Return the witness that JSON values stand for.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, ProtocolError: they stand for none.
+        ValueError, KeyError, TypeError, AttributeError: they stand for none.
     """
-    shared = tuple(
-        Shared(
-            str(one["site"]),
-            tuple(bytes.fromhex(item) for item in one["items"]),
-            bytes.fromhex(one["signature"]),
-        )
-        for one in record["shared"]
+    uploads = tuple(_upload(one) for one in record["uploads"])
+    confirmations = tuple(
+        Confirmation(str(one["site"]), bytes.fromhex(one["signature"]))
+        for one in record["confirmations"]
     )
-    adverts = tuple(ADVERT.load(base64.b64decode(one)) for one in record["adverts"])
-    return Witness(bytes.fromhex(record["keying"]), adverts, shared)
+    ctx, r1 = bytes.fromhex(record["ctx"]), bytes.fromhex(record["r1"])
+    return Witness(Signed(ctx, r1, uploads, confirmations))
+
+
+def _upload(record: Mapping[str, Any]) -> Uploaded:
+    note = None if record["note"] is None else bytes.fromhex(record["note"])
+    if note is not None and len(note) != NOTE_BYTES:
+        raise ValueError(f"a head of {len(note)} bytes; expected {NOTE_BYTES}")
+    y_hash, signature = bytes.fromhex(record["y_hash"]), bytes.fromhex(record["signature"])
+    return Uploaded(str(record["site"]), y_hash, note, signature)

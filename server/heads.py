@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.heads import KeptHead, heads_to_json, newest, read_heads
-from common.secagg.progress import Keyed
-from common.witness import note_of, why_not, witness_of
+from common.secagg.progress import Outcome
+from common.witness import Witness, note_of, why_not
 from server.checkpoint import write_atomically
 
 HEADS = "heads.json"
@@ -35,13 +35,13 @@ class Heads:
         last = self._newest.get(site)
         return why_not(None if last is None else note_of(last.head), note)
 
-    def keep(self, keyed: Keyed) -> None:
-        """Keep the heads that a keying showed, and who countersigned them.
+    def keep(self, outcome: Outcome) -> None:
+        """Keep the heads that a sum's contributors showed, and who countersigned them.
 
         Raises:
             EnvironmentFault: the disk is full or a folder cannot be written.
         """
-        self._newest = newest((*witness_of(keyed.keying).heads(), *self._newest.values()))
+        self._newest = newest((*Witness(outcome.signed).heads(), *self._newest.values()))
         text = heads_to_json(self._newest.values()).encode()
         for path in self._files:
             write_atomically(path, text)

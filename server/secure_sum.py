@@ -101,6 +101,8 @@ class Sums:
             if reason is None:
                 raise
             raise reason from error
+        if self._heads is not None:
+            self._heads.keep(outcome)
         for blame in outcome.blamed:
             self.log(f"{blame.site} is blamed: {blame.reason}")
         layout = self.policy.layouts[task]
@@ -113,10 +115,8 @@ class Sums:
         keys = self._keys.get(task)
         if keys is None or not keys.first <= number <= keys.last:
             context = self._context(task, number, last)
-            keyed_now = key(self.policy, context, carrier, self._follows)
-            self._keep(keyed_now)
-            keys = _Keys(keyed_now, number, context.steps)
-            self._keys[task] = keys
+            made = key(self.policy, context, carrier, self._follows)
+            keys = self._keys[task] = _Keys(made, number, context.steps)
         step = number - keys.first
         if number < keys.last or number >= last:
             return sum_up(keys.keyed, step, hashed, carrier)
@@ -130,18 +130,12 @@ class Sums:
 
         Otherwise they are asked for again by themselves: a site that refuses then says why.
         """
-        if keyed is not None:
-            self._keep(keyed)
         if keyed is not None and not keyed.blamed:
             self._keys[task] = _Keys(keyed, following.round, following.steps)
             return
         self.log(f"keys for {task} {following.round} could not ride; they are made anew")
         del self._keys[task]
         self._attempts[task] = following.attempt + 1
-
-    def _keep(self, keyed: Keyed) -> None:
-        if self._heads is not None:
-            self._heads.keep(keyed)
 
     def _context(self, task: str, number: int, last: int) -> Context:
         ahead = self.study.secure_aggregation.rounds_per_key

@@ -21,6 +21,7 @@ from common.secagg.roster import Context, Roster
 from common.settings import config_hash, load_policy, load_study, to_yaml
 from common.sums import parameters_of, policy_for
 from server.exchange import GridExchange
+from server.heads import Heads
 from server.secure_sum import Sums
 from simulations.federation import InProcessGrid
 from simulations.sites import prepare_federation
@@ -133,14 +134,19 @@ class Table:
         return InProcessGrid(client, len(self.sites), self.config, tap)
 
     def sums(
-        self, grid: InProcessGrid | None = None, study: Study | None = None, run: str = "run-1"
+        self,
+        grid: InProcessGrid | None = None,
+        study: Study | None = None,
+        run: str = "run-1",
+        heads: Heads | None = None,
     ) -> tuple[Sums, list[str]]:
         """What plays sums among the sites, and the lines that it logs."""
         lines: list[str] = []
         nodes = dict(zip(self.sites, range(1000, 1000 + len(self.sites)), strict=True))
         exchange = GridExchange(grid or self.grid(), nodes, 5.0, lines.append)
         chosen = study or self.study
-        return Sums(exchange, policy_for(chosen, self.roster), chosen, run, lines.append), lines
+        policy = policy_for(chosen, self.roster)
+        return Sums(exchange, policy, chosen, run, lines.append, heads), lines
 
     def context(self, sums: Sums, task: str, round_: int, model_hash: bytes) -> Context:
         asked = config_hash(sums.study)

@@ -209,7 +209,8 @@ def vector_fits(vector_W: Words, words: int) -> None:
 def uploads_are_signed(uploads: Sequence[Uploaded], ctx: bytes, r1: bytes, roster: Roster) -> None:
     """CONFIRM: every H(y) carries its site's signature over this context and R1."""
     for one in uploads:
-        if not roster.signed(one.site, one.signature, "upload", ctx, r1, one.site, one.y_hash):
+        parts = transcript.upload_parts(ctx, r1, one)
+        if not roster.signed(one.site, one.signature, "upload", *parts):
             raise PeerMisbehaved(COORDINATOR, f"the upload of {one.site!r} is not signed by it")
 
 

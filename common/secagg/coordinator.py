@@ -37,6 +37,7 @@ from common.secagg.progress import (
     Outcome,
     Replies,
     Requests,
+    Signed,
     Unmasking,
     anything,
     because,
@@ -214,7 +215,7 @@ def _check_upload(step: Step, site: str, upload: Upload) -> None:
     one, roster = upload.uploaded, step.keying.policy.roster
     if len(upload.vector) != 8 * (step.words + 1):
         raise PeerMisbehaved(site, f"expected {step.words + 1} words of 64 bits")
-    parts = (step.ctx, step.r1, site, one.y_hash)
+    parts = transcript.upload_parts(step.ctx, step.r1, one)
     if one.site != site or not roster.signed(site, one.signature, "upload", *parts):
         raise PeerMisbehaved(site, "its upload is not signed over this attempt, model and R1")
 
@@ -237,8 +238,9 @@ def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]
     found, blamed = sift(Confirmation, replies, [one.site for one in uploaded], check)
     blamed = state.blamed + blamed
     enough("CONFIRM", found, step.keying.quorum, blamed)
-    request = encode(UnmaskRequest(step.ctx, tuple(found[site] for site in sorted(found))))
-    new = Unmasking(step, state.uploads, tuple(sorted(found)), blamed)
+    confirmations = tuple(found[site] for site in sorted(found))
+    request = encode(UnmaskRequest(step.ctx, confirmations))
+    new = Unmasking(step, state.uploads, confirmations, blamed)
     return new, dict.fromkeys(found, request)
 
 
@@ -270,7 +272,9 @@ def unmasked(state: Unmasking, replies: Replies) -> Outcome:
     except SumSpoiled:
         _blame_altered(state.uploads)
         raise
-    return Outcome(words_W, contributors, blamed)
+    uploads = tuple(upload.uploaded for upload in state.uploads)
+    signed = Signed(step.ctx, step.r1, uploads, state.confirmations)
+    return Outcome(words_W, contributors, signed, blamed)
 
 
 def _blame_altered(uploads: Sequence[Upload]) -> None:

@@ -82,7 +82,8 @@ def _masked(
     r1 = transcript.r1(ctx, keyed.r0, keyed.sharers)
     y_W = masked_vector(me, keyed, ctx, vector_W)
     y_hash = transcript.y_hash(y_W.data)
-    signature = member.identity.sign("upload", ctx, r1, me, y_hash)
+    uploaded = Uploaded(me, y_hash, member.notes.mine(), b"")
+    signature = member.identity.sign("upload", *transcript.upload_parts(ctx, r1, uploaded))
     later = keyed.steps[1:]
     new = Masked(
         context,
@@ -96,7 +97,7 @@ def _masked(
         keyed.steps[0].held,
         replace(keyed, step=keyed.step + 1, steps=later) if later else None,
     )
-    return new, encode(Upload(y_W.data.cast("B"), Uploaded(me, y_hash, signature)))
+    return new, encode(Upload(y_W.data.cast("B"), replace(uploaded, signature=signature)))
 
 
 def _keyed(

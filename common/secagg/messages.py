@@ -141,10 +141,11 @@ class MaskRequest:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A site's signed hash of its masked vector."""
+    """A site's signed hash of its masked vector, and what it publishes with it (see Advert)."""
 
     site: str
     y_hash: bytes
+    note: bytes | None
     signature: bytes
 
 
@@ -221,7 +222,7 @@ _COMMITMENTS = many(struct(Commitments, HASH, HASH, HASH), MOST_STEPS)
 ITEM = struct(Item, NAME, SEALED_SHARES, many(SEALED_KEY, MOST_STEPS), _COMMITMENTS)
 _DEALT = struct(Dealt, NAME, ITEM, many_fixed(32, MOST_SITES), SIGNATURE)
 _SHARER = struct(Sharer, NAME, HASH)
-_UPLOADED = struct(Uploaded, NAME, HASH, SIGNATURE)
+_UPLOADED = struct(Uploaded, NAME, HASH, optional(NOTE), SIGNATURE)
 _CONFIRMATION = struct(Confirmation, NAME, SIGNATURE)
 _SHARES = many(struct(Share, NAME, SECRET), MOST_SITES)
 

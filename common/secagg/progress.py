@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg.masks import Words
-from common.secagg.messages import Advert, Refusal, Upload, decode, is_refusal
+from common.secagg.messages import (
+    Advert,
+    Confirmation,
+    Refusal,
+    Upload,
+    Uploaded,
+    decode,
+    is_refusal,
+)
 from common.secagg.recovery import Keying, Step
 from common.secagg.roster import Context, Policy
 
@@ -87,8 +95,30 @@ class Unmasking:
 
     step: Step
     uploads: tuple[Upload, ...] = field(repr=False)
-    confirmed: tuple[str, ...]
+    confirmations: tuple[Confirmation, ...]
     blamed: Blamed
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """Who confirmed, ascending."""
+        return tuple(one.site for one in self.confirmations)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What the sites signed of one sum: their uploads, and the list of these (R2).
+
+    Args:
+        ctx: of the sum.
+        r1: over who shared.
+        uploads: of the contributors, ascending, each signed by its site.
+        confirmations: signatures over all uploads.
+    """
+
+    ctx: bytes
+    r1: bytes
+    uploads: tuple[Uploaded, ...]
+    confirmations: tuple[Confirmation, ...]
 
 
 @dataclass(frozen=True)
@@ -98,11 +128,13 @@ class Outcome:
     Args:
         words_W: the exact sum mod 2^64 of the contributors' vectors.
         contributors: whose vectors are in it, ascending.
+        signed: what they signed of it.
         blamed: sites that were dropped for a wrong message, or accused, with the reason.
     """
 
     words_W: Words = field(repr=False)
     contributors: tuple[str, ...]
+    signed: Signed = field(repr=False)
     blamed: Blamed
 
 

@@ -4,7 +4,7 @@ A stage checks first (common.secagg.checks), then locks, then answers. Only the 
 it returns may be kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from common.secagg import checks, transcript
@@ -21,6 +21,7 @@ from common.secagg.messages import (
     Share,
     ShareRequest,
     UnmaskRequest,
+    Uploaded,
     decode,
     encode,
 )
@@ -119,7 +120,7 @@ def share(
     checks.steps_agree(message.adverts, state.context.steps)
     checks.notes_follow(message.adverts, state.seen, member.notes)
     checks.lock_stage("SHARE", keying, 0, member.locks)
-    member.notes.keep({one.site: one.note for one in message.adverts if one.note is not None})
+    _keep(member, message.adverts)
     r0 = transcript.r0(keying, message.adverts)
     items, own = deal(policy, state, message.adverts, r0, entropy)
     dealing_hash = transcript.dealing_hash(
@@ -128,6 +129,11 @@ def share(
     signature = member.identity.sign("dealing", dealing_hash)
     new = Shared(state.context, state.channel_secret, state.secrets, r0, cohort, own, dealing_hash)
     return new, encode(Dealing(member.name, items, signature))
+
+
+def _keep(member: Member, shown: Sequence[Advert] | Sequence[Uploaded]) -> None:
+    """Keep the notes that peers showed, before what this site signs next says that it saw them."""
+    member.notes.keep({one.site: one.note for one in shown if one.note is not None})
 
 
 def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, bytes]:
@@ -149,6 +155,7 @@ def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, b
     checks.uploads_are_signed(message.uploads, state.ctx, state.r1, member.policy.roster)
     checks.lock_stage("CONFIRM", state.context.keying, state.step, member.locks)
     checks.lock_model(state.context.task, state.model_hash, member.locks)
+    _keep(member, message.uploads)
     r2 = transcript.r2(state.ctx, state.r1, message.uploads)
     signature = member.identity.sign("confirm", state.ctx, r2)
     new = Confirmed(

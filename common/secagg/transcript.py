@@ -62,9 +62,14 @@ def r1(ctx: bytes, r0: bytes, sharers: Iterable[Sharer]) -> bytes:
 
 
 def r2(ctx: bytes, r1: bytes, uploads: Iterable[Uploaded]) -> bytes:
-    """Return R2: the hash of the list of (site, H(y)) that arrived."""
-    parts = [part for upload in uploads for part in (upload.site, upload.y_hash)]
+    """Return R2: the hash of the list of (site, H(y), note) that arrived."""
+    parts = [part for one in uploads for part in (one.site, one.y_hash, one.note or b"")]
     return digest("R2", ctx, r1, *parts)
+
+
+def upload_parts(ctx: bytes, r1: bytes, upload: Uploaded) -> list[Part]:
+    """Return what the signature of an upload is over."""
+    return [ctx, r1, upload.site, upload.y_hash, upload.note or b""]
 
 
 def b_hash(keying: bytes, site: str, step: int, b: bytes) -> bytes:

@@ -182,7 +182,8 @@ def _unmask(step: Step, given: Requests) -> bytes:
 def _opened(at: Coordinator, step: Step, uploads: Requests, revealed: Requests) -> Words:
     """The sum of all uploads, by the book."""
     confirming, _ = co.masked(Masking(step, ()), uploads)
-    state = Unmasking(step, confirming.uploads, SITES, ())
+    everybody = tuple(Confirmation(site, b"") for site in SITES)
+    state = Unmasking(step, confirming.uploads, everybody, ())
     return co.unmasked(state, revealed).words_W
 
 

@@ -150,6 +150,7 @@ def bad_requests(vector: dict, table) -> dict[str, tuple]:
         "other_model": ("mask", replace(mask, model_hash=bytes(32)), "PeerMisbehaved", "another model"),
         "dealing_held_back": ("mask", replace(mask, dealt=without(mask.dealt, "site-00")), "PeerMisbehaved", "one item from each neighbour"),
         "altered_y_hash": ("confirm", replace(confirm, uploads=entry(confirm.uploads, "site-00", y_hash=bytes(32))), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
+        "head_of_upload_altered": ("confirm", replace(confirm, uploads=entry(confirm.uploads, "site-00", note=other)), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
         "own_upload_missing": ("confirm", replace(confirm, uploads=without(confirm.uploads, me)), "TooFewSites", "CONFIRM"),
         "two_lists": ("unmask", replace(unmask, confirmations=entry(unmask.confirmations, "site-00", signature=other_list)), "TooFewSites", "got 2"),
         "too_few_confirmations": ("unmask", replace(unmask, confirmations=without(unmask.confirmations, "site-02")), "TooFewSites", "got 2"),
