@@ -4,26 +4,38 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from client.data.importers.bids_physio import read_bids_physio
 from client.data.importers.cmu_mosei import read_cmu_mosei
 from client.data.importers.crema_d import read_crema_d
 from client.data.importers.cremad_votes import read_cremad_votes
+from client.data.importers.edf import read_edf_folder
+from client.data.importers.elan import read_elan
+from client.data.importers.embraceplus import read_embraceplus
+from client.data.importers.empatica_e4 import read_empatica_e4
 from client.data.importers.generic_csv import read_generic_csv
 from client.data.importers.iemocap import read_iemocap
 from client.data.importers.meld import read_meld
 from client.data.importers.ravdess import read_ravdess
 from client.data.importers.stress_predict import read_stress_predict
+from client.data.importers.wesad import read_wesad
 from client.data.importers.writing import Corpus, ImportReport, write_sites
 from common.errors import ConfigError, DataError
 
 PRESETS: dict[str, Callable[..., Corpus]] = {
+    "bids_physio": read_bids_physio,
     "cmu_mosei": read_cmu_mosei,
     "crema_d": read_crema_d,
     "cremad_votes": read_cremad_votes,
     "csv": read_generic_csv,
+    "edf": read_edf_folder,
+    "elan": read_elan,
+    "embraceplus": read_embraceplus,
+    "empatica_e4": read_empatica_e4,
     "iemocap": read_iemocap,
     "meld": read_meld,
     "ravdess": read_ravdess,
     "stress_predict": read_stress_predict,
+    "wesad": read_wesad,
 }
 """Name -> reader; what follows the folder in its arguments are its options, all of them text."""
 

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,22 @@ from common.errors import DataError
 
 ONLY_SITE = "site_0"
 MAX_JSON_BYTES = 1 << 24
+
+
+class Lazy(Mapping[str, Mapping[str, npt.NDArray[Any]]]):
+    """Arrays that are made when they are written, so that only one recording is in memory."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Mapping[str, npt.NDArray[Any]]]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True)
@@ -143,10 +159,10 @@ def _write_site(corpus: Corpus, folder: Path, clips: Sequence[Clip]) -> Path:
     for relative, source in corpus.media.items():
         if relative in used:
             _link(source, folder / relative)
-    for relative, arrays in corpus.arrays.items():
+    for relative in corpus.arrays:
         if relative in used:
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(folder / relative, allow_pickle=False, **arrays)
+            np.savez_compressed(folder / relative, allow_pickle=False, **corpus.arrays[relative])
     manifest = folder / "manifest.csv"
     columns = list(dict.fromkeys(name for clip in clips for name in clip.cells))
     with manifest.open("w", encoding="utf-8", newline="") as file:

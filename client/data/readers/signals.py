@@ -1,4 +1,4 @@
-"""Wearable and clinical signals: CSV, Parquet or .npz, each signal with its own rate.
+"""Wearable and clinical signals: CSV, Parquet, .npz or EDF, each signal with its own rate.
 
 A column is named NAME or NAME@RATE (rate in Hz). Without a rate, a `time_s` column gives
 it; without that, the rates of an Empatica E4 hold. Axes are NAME_x, NAME_y, NAME_z in a
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from client.data.readers.arrays import read_npz
+from client.data.readers.edf import EDF_SUFFIXES, MAX_EDF_BYTES, read_edf
 from client.data.readers.files import check_size
 from common.errors import DataError
 
@@ -49,7 +50,7 @@ def signal_files(source: object) -> Sequence[Path]:
         DataError: when it is no regular file of a size that is read.
     """
     path = Path(str(source))
-    check_size(path, MAX_SIGNAL_BYTES)
+    check_size(path, MAX_EDF_BYTES if path.suffix.lower() in EDF_SUFFIXES else MAX_SIGNAL_BYTES)
     return (path,)
 
 
@@ -64,8 +65,10 @@ def read_signals(path: Path) -> dict[str, Signal]:
         columns: Mapping[str, Any] = read_npz(path, MAX_SIGNAL_BYTES)
     elif suffix in {".csv", ".parquet"}:
         columns = _table(path)
+    elif suffix in EDF_SUFFIXES:
+        columns = read_edf(path)
     else:
-        raise DataError(f"{path.name}: expected signals in .csv, .parquet or .npz")
+        raise DataError(f"{path.name}: expected signals in .csv, .parquet, .npz or .edf")
     parts: dict[str, Signal] = {}
     clock = _clock(path, columns)
     for name, values in columns.items():

@@ -213,7 +213,7 @@ class TestMeld:
 
 
 def test_unknown_presets_and_sources(tmp_path):
-    with pytest.raises(ConfigError, match="known: cmu_mosei, crema_d"):
+    with pytest.raises(ConfigError, match="known: bids_physio, cmu_mosei"):
         import_corpus("emodb", tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         import_corpus("meld", tmp_path / "none", tmp_path / "out")
