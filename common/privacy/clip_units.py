@@ -78,7 +78,7 @@ def clip_factors(norms_U: Tensor, max_grad_norm: float) -> Tensor:
 
 
 def single_terms(mass: float, longest: float, max_grad_norm: float, passes: int) -> int:
-    """Return how many terms may be added in single precision; 0 where not enough to matter.
+    """Return on how many roundings a term may go in single precision; 0 where too few to matter.
 
     Args:
         mass: Σ_u factor_u · mass_u.
@@ -86,8 +86,8 @@ def single_terms(mass: float, longest: float, max_grad_norm: float, passes: int)
         max_grad_norm: C.
         passes: how many calls give one step's sum together.
 
-    Guarantees: with n terms added in single precision, and then in double, the sums of all
-        passes are off by at most SUM_ERROR · C, since each is by at most (n + 4)·2^-24·mass.
+    Guarantees: with n such roundings (`unit_sums.in_blocks`), the sums of all passes are off by
+        at most SUM_ERROR · C, since each is by at most (n + 4)·2^-24·mass.
     """
     if not PLAIN_NORMS[0] <= max_grad_norm <= PLAIN_NORMS[1] or not longest <= FARTHEST:
         return 0

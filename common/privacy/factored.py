@@ -28,7 +28,7 @@ from common.privacy.unit_sums import (
     quick_lengths,
 )
 
-HOLDING = 25
+HOLDING = 100
 """What it takes to hold and read a value of a unit's gradient, in multiplications."""
 MEMORY = 2.5
 """How many times the memory of its factors a held gradient may take."""
@@ -183,10 +183,20 @@ class Table:
         return gram_total(gram_KSS, wide_KSO.shape[2], masses_K), masses_K
 
     def total(self, factors_U: Tensor, terms: int) -> Tensor:
-        """Return Σ_u factor_u · gradient_u, always in double precision."""
-        scaled = self.b_USO.double() * factors_U.double()[:, None, None]
-        out = scaled.new_zeros(self.rows, self.b_USO.shape[2])
-        return out.index_add_(0, self.token_US.flatten(), scaled.flatten(0, 1))
+        """Return Σ_u factor_u · gradient_u; in single precision where no row has more terms."""
+        token_N, b_NO = self.token_US.flatten(), self.b_USO.flatten(0, 1)
+        factors_N = factors_U.repeat_interleave(self.token_US.shape[1])
+        is_narrow = terms > 0 and int(torch.bincount(token_N).max()) <= terms
+        if is_narrow:
+            out = b_NO.new_zeros(self.rows, b_NO.shape[1])
+            return out.index_add_(0, token_N, b_NO * factors_N.to(b_NO.dtype)[:, None])
+        read_K, place_N = token_N.unique(return_inverse=True)
+        sums_KO = b_NO.new_zeros(len(read_K), b_NO.shape[1], dtype=torch.float64)
+        sums_KO.index_add_(0, place_N, b_NO.double() * factors_N.double()[:, None])
+        dtype = torch.float32 if terms else torch.float64
+        out = b_NO.new_zeros(self.rows, b_NO.shape[1], dtype=dtype)
+        out[read_K] = sums_KO.to(dtype)
+        return out
 
     def _same(self, unit_K: Tensor | None = None) -> Tensor:
         token_KS = self.token_US if unit_K is None else self.token_US[unit_K]

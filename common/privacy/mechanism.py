@@ -23,6 +23,9 @@ _ZEROS = bytes(1 << 16)
 _LEAST_SQUARE = np.float32(2.0**-126)
 _PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
+Values = npt.NDArray[Any]
+Pair = tuple[Values, Values]
+"""A sum, and where it goes with noise: the same place for single precision."""
 
 
 class CryptoStream:
@@ -136,10 +139,11 @@ def add_noise(
     Args:
         stream: where the noise comes from.
         clipped_sum: the sum of vectors clipped together to max_grad_norm, by parameter name.
+            It is used up: the result takes the place of what is in single precision.
         noise_multiplier: σ > 0, in units of max_grad_norm.
         max_grad_norm: C > 0.
 
-    Returns: float32 tensors on the device of the sum, parts of one.
+    Returns: float32 tensors on the device of the sum.
 
     Raises:
         PrivacyError: σ or C is not positive, or the sum holds values that are not finite.
@@ -155,63 +159,57 @@ def add_noise(
     parameters = sum(tensor.numel() for tensor in clipped_sum.values())
     sigma = noise_deviation(noise_multiplier, max_grad_norm, parameters)
     grid = grid_unit(noise_multiplier, max_grad_norm)
-    out = np.empty(parameters, dtype=np.float32)
-    found, start = {}, 0
+    sums = {name: tensor.detach().cpu().contiguous() for name, tensor in clipped_sum.items()}
+    found = {
+        name: tensor
+        if tensor.dtype == torch.float32
+        else torch.empty_like(tensor, dtype=torch.float32)
+        for name, tensor in sums.items()
+    }
     for dtype in (torch.float32, torch.float64):
-        chosen = {name: tensor for name, tensor in clipped_sum.items() if tensor.dtype == dtype}
-        size = sum(tensor.numel() for tensor in chosen.values())
-        flat = [
-            tensor.detach().cpu().contiguous().numpy().reshape(-1) for tensor in chosen.values()
+        chosen = [name for name, tensor in sums.items() if tensor.dtype == dtype]
+        pairs = [
+            (sums[name].numpy().reshape(-1), found[name].numpy().reshape(-1)) for name in chosen
         ]
-        _noised(stream, flat, out[start : start + size], sigma, grid)
-        for name, tensor in chosen.items():
-            values = torch.from_numpy(out[start : start + tensor.numel()])
-            found[name] = values.reshape(tensor.shape).to(tensor.device)
-            start += tensor.numel()
-    return {name: found[name] for name in clipped_sum}
+        _noised(stream, pairs, sigma, grid)
+    return {name: tensor.to(clipped_sum[name].device) for name, tensor in found.items()}
 
 
-def _noised(
-    stream: CryptoStream,
-    parts: list[npt.NDArray[Any]],
-    out: npt.NDArray[np.float32],
-    sigma: float,
-    grid: float,
-) -> None:
-    """Fill `out` with the parts and noise, a piece at a time.
+def _noised(stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float) -> None:
+    """Fill each pair's second array with its first and noise, a piece at a time.
 
     What is added is whole numbers, exactly: rounding their sum is post-processing.
     """
-    if not parts:
+    if not pairs:
         return
-    units = np.empty(2 * _PAIRS, dtype=parts[0].dtype)
-    pieces = _pieces(parts, len(units))
-    for start in range(0, len(out), len(units)):
-        size = min(len(units), len(out) - start)
+    units = np.empty(2 * _PAIRS, dtype=pairs[0][0].dtype)
+    for run in _runs(pairs, len(units)):
+        size = sum(len(values) for _, values, _ in run)
         piece = units[:size]
-        for place, values in next(pieces):
+        for place, values, _ in run:
             np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
         np.rint(piece, out=piece)
         noise = stream.gaussian(size, sigma / grid)
         piece += np.rint(noise, out=noise)
-        if not np.isfinite(piece.sum()):
+        if not np.isfinite(np.dot(piece, piece)):
             raise PrivacyError("noise: the clipped sum holds values that are not finite")
-        np.multiply(piece, grid, out=out[start : start + size], casting="same_kind")
+        for place, values, out in run:
+            noised = piece[place : place + len(values)]
+            np.multiply(noised, grid, out=out, casting="same_kind")
 
 
-def _pieces(
-    parts: list[npt.NDArray[Any]], most: int
-) -> Iterator[list[tuple[int, npt.NDArray[Any]]]]:
-    """Cut the parts into runs of `most` values; each cut stands with its place in the run."""
-    run: list[tuple[int, npt.NDArray[Any]]] = []
+def _runs(pairs: list[Pair], most: int) -> Iterator[list[tuple[int, Values, Values]]]:
+    """Cut the pairs into runs of `most` values; each cut stands with its place in the run."""
+    run: list[tuple[int, Values, Values]] = []
     filled = 0
-    for part in parts:
+    for values, out in pairs:
         start = 0
-        while start < len(part):
-            values = part[start : start + most - filled]
-            run.append((filled, values))
-            start, filled = start + len(values), filled + len(values)
+        while start < len(values):
+            end = min(start + most - filled, len(values))
+            run.append((filled, values[start:end], out[start:end]))
+            start, filled = end, filled + end - start
             if filled == most:
                 yield run
                 run, filled = [], 0
-    yield run
+    if run:
+        yield run

@@ -8,6 +8,7 @@ Letters: U units, S positions of a unit, I inputs, O outputs, D values at a posi
 units, N all positions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ SINGLE = 2.0**-24
 """What one operation in single precision is off by, relatively."""
 VANISHED = 2.0**-50
 """Added to lengths: values below 2^-63 vanish when single precision squares them."""
-FEW_VALUES = 1 << 18
+FEW_VALUES = 1 << 16
 """How many values of unit gradients stay in the cache of a processor core."""
 FORMING = 15
 """What it takes to write and read a value of a gradient once, in multiplications."""
@@ -126,35 +127,56 @@ def outer_sum(a_NI: Tensor, b_NO: Tensor, factors_N: Tensor, terms: int) -> Tens
         a_NI: the positions of all units.
         b_NO: the same.
         factors_N: one for each position.
-        terms: how many products may be added in single precision; what these sums come to is
-            added in double precision. 0 is for double precision throughout.
+        terms: as for `in_blocks`; 0 is for double precision throughout.
     """
-    if 0 < len(a_NI) <= terms:
-        return (b_NO * factors_N.to(b_NO.dtype)[:, None]).t() @ a_NI
+    if terms:
+        narrow_N1 = factors_N.to(b_NO.dtype)[:, None]
+        return in_blocks(len(a_NI), terms, lambda n: (b_NO[n] * narrow_N1[n]).t() @ a_NI[n])
     out = a_NI.new_zeros(b_NO.shape[1], a_NI.shape[1], dtype=torch.float64)
-    at_once = terms or max(1, MOST_VALUES // (a_NI.shape[1] + b_NO.shape[1]))
-    dtype = b_NO.dtype if terms else torch.float64
+    at_once = max(1, MOST_VALUES // (a_NI.shape[1] + b_NO.shape[1]))
     pieces = (tensor.split(at_once) for tensor in (a_NI, b_NO, factors_N))
     for a, b, factors in zip(*pieces, strict=True):
-        scaled = b.to(dtype) * factors.to(dtype)[:, None]
-        if terms:
-            out += scaled.t() @ a
-        else:
-            out.addmm_(scaled.t(), a.to(dtype))
+        out.addmm_((b.double() * factors.double()[:, None]).t(), a.double())
     return out
 
 
 def unit_sum(tensor_U: Tensor, factors_U: Tensor, terms: int) -> Tensor:
-    """Return Σ_u factor_u · tensor_u, in single precision where it may add so many terms."""
-    if len(tensor_U) <= terms:
-        flat_UP = tensor_U.flatten(1)
-        return (factors_U.to(tensor_U.dtype) @ flat_UP).reshape(tensor_U.shape[1:])
-    out = factors_U.new_zeros(tensor_U[0].numel(), dtype=torch.float64)
+    """Return Σ_u factor_u · tensor_u; `terms` as for `outer_sum`."""
+    flat_UP = tensor_U.flatten(1)
+    if terms:
+        narrow_U = factors_U.to(flat_UP.dtype)
+        out = in_blocks(len(flat_UP), terms, lambda u: narrow_U[u] @ flat_UP[u])
+        return out.reshape(tensor_U.shape[1:])
+    out = factors_U.new_zeros(flat_UP.shape[1], dtype=torch.float64)
     at_once = max(1, MOST_VALUES // max(1, len(out)))
-    pieces = zip(tensor_U.flatten(1).split(at_once), factors_U.split(at_once), strict=True)
-    for piece, factors in pieces:
+    for piece, factors in zip(flat_UP.split(at_once), factors_U.split(at_once), strict=True):
         out.addmv_(piece.double().t(), factors.double())
     return out.reshape(tensor_U.shape[1:])
+
+
+def in_blocks(count: int, terms: int, summed: Callable[[slice], Tensor]) -> Tensor:
+    """Return a sum of `count` terms, in single precision.
+
+    Args:
+        count: number of terms.
+        terms: on how many roundings each term may go: blocks of two thirds as many terms are
+            added in single precision, a third as many blocks too, and what these come to in double.
+        summed: adds the terms of a slice in single precision, in any order.
+
+    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 4.2: n terms
+    added in any order, and m such sums one after the other, are off by at most n + m roundings.
+    """
+    if count <= terms:
+        return summed(slice(0, count))
+    blocks = terms // 3
+    size = terms - blocks
+    total: Tensor | None = None
+    for start in range(0, count, blocks * size):
+        part = summed(slice(start, start + size))
+        for first in range(start + size, min(start + blocks * size, count), size):
+            part += summed(slice(first, min(first + size, count)))
+        total = part if total is None else total.double().add_(part)
+    return summed(slice(0, 0)) if total is None else total.float()
 
 
 def held_sizes(tensor_U: Tensor) -> Sizes:

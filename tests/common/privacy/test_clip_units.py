@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from common.privacy import clip_units as cu
 from common.privacy.factored import Outer, Table, Units
 from common.privacy.layer_rules import LayerGradient
-from common.privacy.unit_sums import SINGLE, held_sizes, outer_norms, outer_sizes, squares
+from common.privacy.unit_sums import (
+    SINGLE,
+    held_sizes,
+    in_blocks,
+    outer_norms,
+    outer_sizes,
+    outer_sum,
+    squares,
+    unit_sum,
+)
 
 SCALES = [1.0, 1e-25, 1e-12, 1e12, 1e25]
 
@@ -115,3 +124,46 @@ def test_a_table_counts_a_token_that_comes_twice_as_one_row():
         rows[unit].index_add_(0, tokens[unit], b[unit].double())
     exact = rows.flatten(1).square().sum(1)
     assert ((sizes.squares_U - exact).abs() <= sizes.doubts_U + 1e-12).all()
+
+
+@pytest.mark.parametrize("terms", [32, 64, 96, 1024])
+@pytest.mark.parametrize("count", [1, 32, 33, 683, 700, 5000])
+def test_blocks_hold_every_term_once_and_no_term_is_rounded_too_often(terms, count):
+    seen, most = [], terms - terms // 3
+
+    def summed(place):
+        seen.extend(range(count)[place])
+        assert len(range(count)[place]) <= (terms if count <= terms else most)
+        return torch.ones(3) * len(range(count)[place])
+
+    assert torch.equal(in_blocks(count, terms, summed), torch.full((3,), float(count)))
+    assert seen == list(range(count))
+
+
+@pytest.mark.parametrize("terms", [32, 64, 1024])
+def test_sums_in_single_precision_are_off_by_no_more_than_their_roundings(terms):
+    generator = torch.Generator().manual_seed(terms)
+    a_NI, b_NO = (torch.rand(4000, width, generator=generator) for width in (5, 7))
+    factors_N = torch.rand(4000, generator=generator, dtype=torch.float64)
+    exact = torch.einsum("n,no,ni->oi", factors_N, b_NO.double(), a_NI.double())
+    for found in (
+        outer_sum(a_NI, b_NO, factors_N, terms),
+        unit_sum(b_NO[:, :, None] * a_NI[:, None], factors_N, terms),
+    ):
+        assert found.dtype == torch.float32
+        assert bool(((found - exact).abs() <= (terms + 4) * SINGLE * exact).all())
+
+
+@pytest.mark.parametrize("terms", [0, 32, 4096])
+def test_a_table_adds_what_one_row_gathers(terms):
+    """Rows with more terms than single precision may add are summed in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    token_US = torch.randint(0, 9, (16, 40), generator=generator) * 3
+    b_USO = torch.rand(16, 40, 4, generator=generator)
+    factors_U = torch.rand(16, generator=generator, dtype=torch.float64)
+    found = Table(token_US, b_USO, 30).total(factors_U, terms)
+    exact = torch.zeros(30, 4, dtype=torch.float64)
+    scaled = b_USO.double() * factors_U[:, None, None]
+    exact.index_add_(0, token_US.flatten(), scaled.flatten(0, 1))
+    assert found.dtype == (torch.float32 if terms else torch.float64)
+    assert bool(((found - exact).abs() <= ((terms or 0) + 4) * SINGLE * exact).all())

@@ -138,7 +138,8 @@ def test_every_position_is_chosen_equally_often():
 
 
 def noised(values, sigma=1.5, norm=2.0, number=0):
-    return add_noise(stream(number), values, noise_multiplier=sigma, max_grad_norm=norm)
+    used_up = {name: value.clone() for name, value in values.items()}
+    return add_noise(stream(number), used_up, noise_multiplier=sigma, max_grad_norm=norm)
 
 
 def test_the_noise_has_the_declared_deviation_and_leaves_the_sum_in_the_middle():
@@ -166,12 +167,28 @@ def test_two_sums_within_a_grid_unit_give_results_from_the_same_grid():
     assert abs(float(one - other)) in (0.0, grid)
 
 
-def test_shapes_and_names_are_kept_and_the_sum_is_not_changed():
+def test_shapes_and_names_are_kept_whatever_the_precision():
     values = {"w": torch.zeros(3, 4), "none": torch.zeros(0), "s": torch.zeros(())}
+    values |= {"wide": torch.zeros(2, 5, dtype=torch.float64), "turned": torch.zeros(4, 3).t()}
     found = noised(values)
     assert {name: t.shape for name, t in found.items()} == {n: t.shape for n, t in values.items()}
     assert all(t.dtype == torch.float32 for t in found.values())
-    assert not values["w"].any()
+    assert all(t.all() for t in found.values())
+
+
+def test_nothing_is_left_of_a_sum_in_single_precision():
+    values = {"w": torch.zeros(40, 1000), "v": torch.zeros(7)}
+    found = add_noise(stream(), values, noise_multiplier=1.5, max_grad_norm=2.0)
+    assert all(found[name].data_ptr() == value.data_ptr() for name, value in values.items())
+    assert all(bool(value.all()) for value in values.values())
+
+
+def test_a_sum_keeps_its_place_however_it_is_cut_into_tensors():
+    sizes = (1, 40_000, 3, 32_768, 70_000)
+    whole = torch.arange(float(sum(sizes)))
+    parts = {str(place): part for place, part in enumerate(whole.split(sizes))}
+    found = torch.cat(list(noised(parts, sigma=1e-3).values()))
+    assert float((found - whole).abs().max()) < 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from common.errors import PrivacyError
-from common.privacy.clip_units import ROUNDING
 from common.privacy import accountant
+from common.privacy.clip_units import ROUNDING
 from common.privacy.events import PoissonSampledGaussian
 from common.privacy.opacus_engine import PoissonSampler, SinglePassEngine, SinglePassModule
 
