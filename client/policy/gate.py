@@ -55,6 +55,20 @@ def gate_study(policy: SitePolicy, study: Study, today: date) -> None:
     _data(policy, study)
 
 
+def shut_by(policy: SitePolicy, today: date) -> tuple[str, ...]:
+    """The keys of a policy that refuse every study as they stand."""
+    approval = policy.ethics
+    is_over = bool(approval.reference) and date.fromisoformat(approval.until) < today
+    found = {
+        "studies": not policy.studies,
+        "purposes": not policy.purposes,
+        "ethics": not approval.reference,
+        "ethics.until": is_over,
+        "max_epsilon": policy.max_epsilon <= 0 and not policy.allow_without_privacy,
+    }
+    return tuple(key for key, is_shut in found.items() if is_shut)
+
+
 def _name(policy: SitePolicy, study: Study) -> None:
     if study.name not in policy.studies:
         raise refused(

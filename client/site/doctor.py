@@ -12,11 +12,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from client.folder import open_site
+from client.policy import shut_by
 from client.site.audit_log import AUDIT_LOG
 from client.site.audit_log import check as check_audit_log
 from client.site.bundles import approved
@@ -81,8 +82,9 @@ def _keys(root: Path) -> tuple[str, str]:
 
 def _policy(root: Path) -> tuple[str, str]:
     policy = open_site(root).policy
-    if not policy.purposes:
-        return "look", "policy.yaml allows no purpose yet, so every study is refused"
+    shut = shut_by(policy, date.today())
+    if shut:
+        return "look", f"policy.yaml refuses every study as it stands: see {', '.join(shut)}"
     return "fine", f"allows {', '.join(policy.purposes)}; ε at most {policy.max_epsilon:g}"
 
 

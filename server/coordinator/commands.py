@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import processes
-from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card
+from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card, read_site_card
 from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
@@ -42,7 +42,11 @@ def enrol_command(
     folder: Folder, cards: Annotated[list[Path], typer.Argument(help="Cards of sites.")]
 ) -> None:
     """Add sites to the roster, and write the new card to send to every site."""
-    console.print(_roster(enrol(folder, cards)))
+    new = enrol(folder, cards)
+    for card in map(read_site_card, cards):
+        said = f"{card.site} must have told you {card.fingerprint}, as its `tacit site init` did."
+        console.print(said, highlight=False, soft_wrap=True)
+    console.print(_roster(new))
     console.print(f"Send {folder / CARD} to every site; each confirms it with `tacit site trust`.")
 
 

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 import client.policy
-from client.policy import Ask
+from client.policy import Ask, shut_by
 from common.config import (
     Ethics,
     Privacy,
@@ -188,3 +188,10 @@ def test_the_cap_over_one_study_is_the_sites_own_where_none_is_named():
     assert SitePolicy(max_epsilon=3.0, max_epsilon_per_study=2.0).study_cap == 2.0
     assert SitePolicy(max_epsilon=3.0, max_epsilon_per_study=9.0).study_cap == 3.0
     assert SitePolicy(max_epsilon_per_study=9.0).study_cap == 0.0
+
+
+def test_a_policy_says_what_refuses_every_study():
+    assert shut_by(POLICY, TODAY) == ()
+    assert shut_by(SitePolicy(), TODAY) == ("studies", "purposes", "ethics", "max_epsilon")
+    assert shut_by(POLICY, date(2027, 7, 1)) == ("ethics.until",)
+    assert shut_by(replace(POLICY, max_epsilon=0.0, allow_without_privacy=True), TODAY) == ()
