@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jsonschema
 import pytest
@@ -30,6 +31,16 @@ def test_it_is_a_schema_and_knows_every_field_and_its_default():
         assert said["description"]
         if "default" in said:
             assert said["default"] == json.loads(json.dumps(getattr(default, name)))
+
+
+def test_every_key_stands_in_the_officers_document():
+    text = (SCHEMA.parents[1] / "policy.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", text, flags=re.MULTILINE)
+    assert sorted(key for key, _ in rows) == sorted(i.name for i in dataclasses.fields(SitePolicy))
+    for key, said in rows:
+        default = getattr(SitePolicy(), key)
+        if isinstance(default, int | float) and not isinstance(default, bool) and default:
+            assert said.startswith(f"{default}"), key
 
 
 @pytest.mark.parametrize("kind", [SitePolicy, Ethics, PurposeException])
