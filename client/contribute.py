@@ -108,14 +108,16 @@ def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
         weight_N = weights_by_site(data.y_NC)
     generator = torch.Generator().manual_seed(int.from_bytes(entropy(7), "little"))
     if len(data):
-        train_openly(session.model, to_batch(data, weight_N, session.device), study, generator)
+        batch = to_batch(data, weight_N, session.device)
+        train_openly(session.model, batch, study, generator, session.arithmetic)
     return _encode_update(session, before, _clips_by_group(session, data), entropy)
 
 
 def _train_locally(session: Session, data: SiteData, entropy: Entropy) -> Words:
     before, stream = to_arrays(session.model), CryptoStream(entropy(32))
     batch, units, step = _private_inputs(session, data)
-    train_privately(session.model, batch, units, step, session.study, stream)
+    given = session.study, stream, session.arithmetic
+    train_privately(session.model, batch, units, step, *given)
     return _encode_update(session, before, _declared_by_group(session), entropy)
 
 
@@ -126,7 +128,7 @@ def _one_shared_step(session: Session, data: SiteData, entropy: Entropy) -> Word
     grid = grid_of(study, layout.sites, parameters_of(study))
     table = discrete_gaussian_table(grid.site_sigma)
     batch, units, step = _private_inputs(session, data)
-    summed = clipped_gradient(session.model, batch, units, step, stream)
+    summed = clipped_gradient(session.model, batch, units, step, stream, session.arithmetic)
     noised: dict[str, np.ndarray] = {}
     for name, value in summed.items():
         in_units = value.double().cpu().numpy() * (grid.clip_units / step.max_grad_norm)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from client.budget.verifying import heads_of
 from client.data.arrays import SiteData
 from client.data.load import load_site_data
-from client.folder import SiteFolder, open_site
+from client.folder import SiteFolder, log, open_site
 from client.heads import LedgerNotes
 from client.locks import FileLocks
 from client.policy import gate_settings, gate_study
+from client.precision import Arithmetic, arithmetic_on, is_left_out
 from client.split import split_rows
 from client.train import device_of
 from common.budget import resolved
@@ -84,6 +85,15 @@ class Session:
     def device(self) -> torch.device:
         """Where the site trains."""
         return device_of(self.study.device)
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """How the site's device computes; the site's log says so where the study asks for more."""
+        training = self.study.training
+        if is_left_out(training, self.device):
+            asked = f"precision={training.precision}, compile={str(training.compile).lower()}"
+            log(self.site.root, "trains in single precision", device=str(self.device), asked=asked)
+        return arithmetic_on(training, self.device)
 
     @property
     def modalities(self) -> tuple[str, ...]:

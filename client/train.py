@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.data.arrays import SiteData
+from client.precision import PLAIN, Arithmetic
 from common.config import Study, Training
 from common.errors import ConfigError
 from common.privacy.clipping import clipped_sum
@@ -134,14 +135,18 @@ OPTIMIZERS: dict[str, Callable[[torch.nn.Module, Training], torch.optim.Optimize
 
 
 def train_openly(
-    model: torch.nn.Module, batch: Batch, study: Study, generator: torch.Generator
+    model: torch.nn.Module,
+    batch: Batch,
+    study: Study,
+    generator: torch.Generator,
+    arithmetic: Arithmetic = PLAIN,
 ) -> None:
     """Plain local epochs, in place; for privacy.mode=none."""
-    optimizer = optimizer_of(model, study.training)
+    optimizer, forward = optimizer_of(model, study.training), arithmetic.forward_of(model)
     model.train()
     for index_B in _epochs(len(batch.y_BC), study.training, generator):
         chosen = batch.take(index_B.to(batch.y_BC.device))
-        loss_B = loss_per_clip(model(chosen.x, chosen.present_BM), chosen.y_BC)
+        loss_B = loss_per_clip(forward(chosen.x, chosen.present_BM), chosen.y_BC)
         optimizer.zero_grad()
         ((loss_B * chosen.weight_B).sum() / len(index_B)).backward()
         optimizer.step()
@@ -213,6 +218,7 @@ def train_privately(
     step: PrivateStep,
     study: Study,
     stream: CryptoStream,
+    arithmetic: Arithmetic = PLAIN,
 ) -> None:
     """DP-SGD steps, in place: sample units, clip each one's gradient, add noise, step.
 
@@ -223,7 +229,7 @@ def train_privately(
     """
     optimizer = optimizer_of(model, study.training)
     for _ in range(study.training.local_steps):
-        summed = clipped_gradient(model, batch, units, step, stream)
+        summed = clipped_gradient(model, batch, units, step, stream, arithmetic)
         noisy = add_noise(
             stream,
             summed,
@@ -241,6 +247,7 @@ def clipped_gradient(
     units: Units,
     step: PrivateStep,
     stream: CryptoStream,
+    arithmetic: Arithmetic = PLAIN,
 ) -> dict[str, Tensor]:
     """The sum over sampled units of each one's clipped gradient: one private step's input."""
     rows_B, unit_B, count = units.sample(stream, step.sampling_rate, step.clips_per_unit)
@@ -260,6 +267,7 @@ def clipped_gradient(
             int(unit_B[last - 1]) - offset + 1,
             step.max_grad_norm,
             len(passes),
+            arithmetic.forward_of(model),
         )
         total = _added(total, part.gradients)
     return total or {name: torch.zeros_like(value) for name, value in model.named_parameters()}

@@ -57,6 +57,8 @@ class Training:
         server_momentum: of the coordinator's optimizer, 0 to 1.
         evaluate_every: rounds between two federated evaluations; the last round always evaluates.
         balance_classes: weight each class by its inverse frequency at the site.
+        precision: of products while a GPU trains, "float32" or "bfloat16"; a CPU takes float32.
+        compile: let a GPU run a compiled model (without privacy only).
     """
 
     num_server_rounds: int = 10
@@ -72,6 +74,8 @@ class Training:
     server_momentum: float = 0.0
     evaluate_every: int = 1
     balance_classes: bool = True
+    precision: str = "float32"
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("training.server_learning_rate", *_between(1e-9, 1e3)),
     ("training.server_momentum", *_between(0, 0.9999)),
     ("training.evaluate_every", *_between(1, 100_000)),
+    ("training.precision", *_one_of("float32", "bfloat16")),
     ("privacy.mode", *_one_of("none", "local", "distributed")),
     ("privacy.unit", *_one_of("person", "record")),
     ("privacy.target_epsilon", *_between(0.01, 1000)),

@@ -58,6 +58,11 @@ def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)
         raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
+    if study.privacy.mode != "none" and study.training.compile:
+        raise ConfigError(
+            f"{path}: training.compile is true with privacy.mode={study.privacy.mode}; "
+            "expected false: clipping cannot see into a compiled model."
+        )
     if study.privacy.mode != "none" and study.normalise == "federated":
         raise ConfigError(
             f"{path}: normalise=federated releases exact statistics, so it cannot stand with "

@@ -28,6 +28,7 @@ from common.privacy.factored import Units
 from common.privacy.single_pass import layer_gradients
 
 LossPerSample = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def clipped_sum(
     num_units: int,
     max_grad_norm: float,
     passes: int = 1,
+    forward: Forward | None = None,
 ) -> ClippedSum:
     """Return the sum over units of the mean gradient of a unit's rows, clipped to max_grad_norm.
 
@@ -94,6 +96,8 @@ def clipped_sum(
         num_units: number of units in the batch.
         max_grad_norm: C > 0.
         passes: how many calls, of which this is one, give one step's sum together.
+        forward: runs the model, where not the model itself does: in a shorter type, say. What the
+            layers saw is taken to single precision before anything is computed from it.
 
     Raises:
         PrivacyError: a layer has no rule, is used in a way that the rules cannot see, or the
@@ -106,11 +110,13 @@ def clipped_sum(
     Small Cost", ICML 2023 (book-keeping).
     """
     batch = _checked(Batch(x, present_BM, y_BC, unit_B, num_units), max_grad_norm)
-    return _single_pass(model, loss_per_sample, batch, max_grad_norm, passes)
+    run = model if forward is None else forward
+    return _single_pass(model, run, loss_per_sample, batch, max_grad_norm, passes)
 
 
 def _single_pass(
     model: nn.Module,
+    run: Forward,
     loss_per_sample: LossPerSample,
     batch: Batch,
     max_grad_norm: float,
@@ -121,14 +127,14 @@ def _single_pass(
     units = Units.of(batch.unit_B, batch.num_units)
 
     def weighted_loss() -> Tensor:
-        logits_BC = model(batch.x, batch.present_BM)
+        logits_BC = run(batch.x, batch.present_BM)
         return (loss_per_sample(logits_BC, batch.y_BC) * units.share_B).sum()
 
     layers = layer_gradients(model, weighted_loss, units)
     found = clip_units(layers, units.num_units, max_grad_norm, passes)
     if found.finite_U is not None:
         finite = batch.kept(found.finite_U[batch.unit_B])
-        return _single_pass(model, loss_per_sample, finite, max_grad_norm, passes)
+        return _single_pass(model, run, loss_per_sample, finite, max_grad_norm, passes)
     return ClippedSum(_complete(model, found.gradients), found.norms_U.to(torch.float32))
 
 

@@ -72,13 +72,19 @@ def gradients_of(
     found = {}
     for name, capture in captures.items():
         calls = [
-            Call(inputs.detach(), backprop.detach())
+            Call(_single(inputs), _single(backprop))
             for inputs, backprop in zip(capture.inputs, _take(backprops, capture), strict=True)
             if backprop is not None
         ]
         if calls:
             found[name] = RULES[type(capture.layer)](capture.layer, calls, units)
     return found
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """Return what a layer saw, taken to single precision where it is shorter."""
+    is_short = tensor.is_floating_point() and tensor.dtype.itemsize < torch.float32.itemsize
+    return tensor.detach().float() if is_short else tensor.detach()
 
 
 def trainable_layers(model: nn.Module) -> dict[str, nn.Module]:
