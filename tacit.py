@@ -56,7 +56,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "What was spent of the privacy budget, and what it means.",
         ("client.budget.commands:app", "server.commands:budget"),
     ),
-    "audit": ("Put this site's own guarantees to the test.", ("client.audit_commands:app",)),
+    "audit": (
+        "Put this site's own guarantees to the test; what it answered and refused.",
+        ("client.audit_commands:app", "client.audit_log_commands:app"),
+    ),
     "attack": (
         "Attack the secure sum, as a coordinator that cheats.",
         ("simulations.attacks.commands:app",),
