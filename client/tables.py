@@ -28,16 +28,25 @@ def checked(report: CheckReport) -> Table:
     for name, share in report.coverage.items():
         table.add_row(name, f"{100 * share:.0f} % of clips")
     for name, count in report.labels.items():
-        table.add_row(f"label {name}", str(count))
+        table.add_row(f"label {name}", f"{count} clips of {report.label_persons[name]} persons")
     for name, count in report.splits.items():
-        table.add_row(f"split {name or '(none)'}", str(count))
+        said = f"{count} clips of {report.split_persons[name]} persons"
+        table.add_row(f"split {name or '(none)'}", said)
     for name, count in report.left_out.items():
         table.add_row(f"left out: {name}", str(count))
     for name, uar in report.guessed.items():
         said = "cannot be said" if math.isnan(uar) else f"UAR {100 * uar:.0f}"
         table.add_row(f"guessing from {name}", f"{said} (chance {100 * report.chance:.0f})")
-    table.caption = "\n".join(report.warnings) or None
+    for one in report.feasible:
+        said = f"noise σ {one.noise_multiplier:.3g}, noise to signal {one.noise_to_signal:.2g}"
+        table.add_row(f"ε = {one.target_epsilon:g} per person", f"{said}\n{one.said}")
+    table.caption = "\n".join((*report.warnings, *_few(report.notes))) or None
     return table
+
+
+def _few(notes: tuple[str, ...], most: int = 20) -> tuple[str, ...]:
+    more = (f"… and {len(notes) - most} more; --html or --json lists all",)
+    return notes if len(notes) <= most else (*notes[:most], *more)
 
 
 def figures(metrics: Metrics) -> Table:

@@ -1,58 +1,71 @@
-"""What a manifest holds, and what could be guessed without looking at a recording."""
+"""Everything that is wrong with a manifest and its recordings, and what they hold."""
 
+import difflib
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.metrics import recall_score
-from sklearn.model_selection import GroupKFold
-from sklearn.tree import DecisionTreeClassifier
 
 from client.data.cells import shares_of
-from client.data.manifest import Manifest, Row, Source, read_manifest, refuse
-from client.data.readers.audio import RATE_HZ, read_audio
-from client.data.readers.images import frame_files, read_grey
-from client.data.readers.media import decode_frames
-from client.data.readers.signals import read_signals
-from client.data.readers.text import read_text
-from client.data.readers.vectors import read_vectors
+from client.data.feasible import EPSILONS, SITES, Feasible, feasible
+from client.data.guess import guessed
+from client.data.manifest import Manifest, place_of, refuse, survey_manifest
+from client.data.probe import Found, probe
 from client.data.table import read_table
-from common.errors import DataError
-from common.inputs import kind_of
+from common.config import Study
+from common.settings import load_study
 
-FOLDS = 5
 SUSPICIOUS = 0.15
+RARE = 0.02
+MOST_PROBLEMS = 1000
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """A manifest that passed every check.
+    """What a manifest holds.
 
     Args:
+        problems: each with file and line; with any of them the manifest cannot be used.
+        notes: each with file and line; what should be looked at.
         persons: how many.
         clips: how many may be used.
         left_out: how many may not, by reason of consent.
         splits: clips per split.
+        split_persons: persons per split.
         coverage: share of clips that have each modality.
         labels: clips per class.
+        label_persons: persons who have a clip of each class.
+        clips_per_person: how many clips each person has, most first; no names.
+        length_s: of clips that have a length, sorted.
+        rates: modality or signal -> rate in Hz -> clips.
         chance: UAR of guessing, 1 / classes.
         guessed: UAR over persons not seen, from what should say nothing: which modalities
             are there, how long the clip is, where in the session it starts; NaN where it
             cannot be said.
+        feasible: for each ε, the noise that so many persons would need.
     """
 
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
     persons: int
     clips: int
     left_out: Mapping[str, int]
     splits: Mapping[str, int]
+    split_persons: Mapping[str, int]
     coverage: Mapping[str, float]
     labels: Mapping[str, int]
+    label_persons: Mapping[str, int]
+    clips_per_person: tuple[int, ...]
+    length_s: tuple[float, ...]
+    rates: Mapping[str, Mapping[float, int]]
     chance: float
     guessed: Mapping[str, float]
+    feasible: tuple[Feasible, ...]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -64,9 +77,22 @@ class CheckReport:
             if uar > self.chance + SUSPICIOUS
         )
 
+    def refuse(self) -> None:
+        """Raise when there is a problem.
+
+        Raises:
+            DataError: with every problem.
+        """
+        refuse(self.problems, MOST_PROBLEMS)
+
+    def form(self) -> dict[str, Any]:
+        """Return the report for JSON; what cannot be said is null."""
+        found: dict[str, Any] = _without_nan(asdict(self) | {"warnings": self.warnings})
+        return found
+
 
 def check_manifest(path: Path, purpose: str = "research", today: date | None = None) -> CheckReport:
-    """Check a manifest and decode every recording once.
+    """Check a manifest and decode every recording once; nothing is planned.
 
     Args:
         path: the manifest.
@@ -74,30 +100,116 @@ def check_manifest(path: Path, purpose: str = "research", today: date | None = N
         today: the day on which consent must hold; None takes the clock's.
 
     Raises:
-        DataError: with every problem of the table, or else of the recordings.
+        DataError: with every problem of the table and of the recordings.
     """
-    classes = _classes(path)
-    manifest = read_manifest(path, classes, purpose, today or date.today(), labels=False)
-    length_s = _decode_all(manifest)
+    report = survey(path, purpose, today, epsilons=())
+    report.refuse()
+    return report
+
+
+def survey(
+    path: Path,
+    purpose: str = "research",
+    today: date | None = None,
+    epsilons: Sequence[float] = EPSILONS,
+    sites: int = SITES,
+    classes: Sequence[str] = (),
+) -> CheckReport:
+    """Like `check_manifest`, but problems are in the report.
+
+    Args:
+        path: the manifest.
+        purpose: what the recordings are to be used for.
+        today: the day on which consent must hold; None takes the clock's.
+        epsilons: which ε per person are asked for.
+        sites: how many sites of this size would train together.
+        classes: the study's; any other label is a problem. Empty takes every label as it comes.
+
+    Raises:
+        DataError: when the table itself cannot be read.
+        ConfigError: an ε or the number of sites is out of range.
+    """
+    classes = tuple(classes) or _classes(path)
+    manifest, problems = survey_manifest(
+        path, classes, purpose, today or date.today(), labels=False
+    )
+    if not manifest.rows:
+        problems.append((0, "no row may be used"))
+    found = probe(manifest)
+    problems += found.problems
+    found.notes += _odd_labels(manifest, classes)
+    return _report(manifest, classes, problems, found, (tuple(epsilons), sites))
+
+
+def survey_for(
+    path: Path, study: str | None, purpose: str | None, epsilons: Sequence[float], sites: int
+) -> CheckReport:
+    """Survey a manifest for a study, by name or path, or for none; see `survey`.
+
+    Raises:
+        ConfigError: there is no such study, or an argument is out of range.
+        DataError: when the table itself cannot be read.
+    """
+    found = load_study(study) if study else Study()
+    return survey(path, purpose or found.purpose, None, epsilons, sites, found.classes)
+
+
+def _report(
+    manifest: Manifest,
+    classes: Sequence[str],
+    problems: Sequence[tuple[int, str]],
+    found: Found,
+    asked: tuple[tuple[float, ...], int],
+) -> CheckReport:
     rows = manifest.rows
-    present = np.array([[name in row.sources for name in manifest.modalities] for row in rows])
-    label_N = np.array([int(np.argmax(row.label_C)) if row.label_C else -1 for row in rows])
-    count = Counter(label_N[label_N >= 0].tolist())
-    evidence = {
-        "the presence of modalities": present.astype(float),
-        "the length of a clip": np.array(length_s)[:, None],
-        "the start of a clip": np.array([row.start_s for row in rows])[:, None],
-    }
+    said = [classes[int(np.argmax(r.label_C))] if any(r.label_C) else "" for r in rows]
+    per_person = Counter(row.person_id for row in rows)
+    training = {row.person_id for row in rows if row.split in ("", "train")}
+    rates: dict[str, Counter[float]] = {}
+    for name, _, rate_hz in found.rates:
+        rates.setdefault(name, Counter())[rate_hz] += 1
     return CheckReport(
-        persons=len({row.person_id for row in rows}),
+        problems=_told(manifest, problems),
+        notes=_told(manifest, found.notes),
+        persons=len(per_person),
         clips=len(rows),
         left_out=manifest.left_out,
         splits=dict(Counter(row.split for row in rows)),
-        coverage=dict(zip(manifest.modalities, present.mean(axis=0).tolist(), strict=True)),
-        labels={name: count[i] for i, name in enumerate(classes)},
+        split_persons=dict(Counter(split for split, _ in {(r.split, r.person_id) for r in rows})),
+        coverage={
+            name: sum(name in row.sources for row in rows) / max(len(rows), 1)
+            for name in manifest.modalities
+        },
+        labels={name: said.count(name) for name in classes},
+        label_persons={
+            name: len({r.person_id for r, s in zip(rows, said, strict=True) if s == name})
+            for name in classes
+        },
+        clips_per_person=tuple(sorted(per_person.values(), reverse=True)),
+        length_s=tuple(sorted(s for s in found.length_s if math.isfinite(s))),
+        rates={name: dict(sorted(count.items())) for name, count in sorted(rates.items())},
         chance=1 / max(len(classes), 1),
-        guessed={name: _guess(values, label_N, rows) for name, values in evidence.items()},
+        guessed=guessed(manifest, found.length_s) if rows else {},
+        feasible=feasible(len(training), asked[1], asked[0]),
     )
+
+
+def _odd_labels(manifest: Manifest, classes: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield rare labels that look like another one misspelt."""
+    rows = [row for row in manifest.rows if sum(row.label_C) and max(row.label_C) == 1]
+    lines: dict[str, list[int]] = {name: [] for name in classes}
+    for row in rows:
+        lines[classes[int(np.argmax(row.label_C))]].append(row.line)
+    common = [name for name in classes if len(lines[name]) > RARE * len(rows)]
+    for name in classes:
+        close = difflib.get_close_matches(name, common, n=1, cutoff=0.75)
+        if lines[name] and name not in common and close:
+            yield lines[name][0], f"label {name!r} is rare; did you mean {close[0]!r}?"
+
+
+def _told(manifest: Manifest, lines: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    unique = dict.fromkeys(sorted(lines, key=lambda one: one[0]))
+    return tuple(place_of(manifest, line) + text for line, text in unique)
 
 
 def _classes(path: Path) -> tuple[str, ...]:
@@ -109,94 +221,9 @@ def _classes(path: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _decode_all(manifest: Manifest) -> list[float]:
-    """Return the length of each clip in seconds; NaN where nothing has a length."""
-    problems: list[str] = []
-    lengths: list[float] = []
-    whole_s: dict[Source, float] = {}
-    for row in manifest.rows:
-        length_s = np.nan if row.end_s is None else row.end_s - row.start_s
-        for name, source in row.sources.items():
-            try:
-                found_s = _length_s(kind_of(name), source, row, whole_s)
-            except DataError as error:
-                problems.append(f"{manifest.where(row.line)}: {name}: {error}")
-            else:
-                length_s = found_s if np.isnan(length_s) else length_s
-        lengths.append(float(length_s))
-    refuse(problems)
-    return lengths
-
-
-def _length_s(kind: str, source: Source, row: Row, whole_s: dict[Source, float]) -> float:
-    """Decode a source, those of many rows only once; NaN where it has no length."""
-    if kind not in WHOLE:
-        return PROBES[kind](source, row)
-    if source not in whole_s:
-        whole_s[source] = PROBES[kind](source, row)
-    if whole_s[source] <= row.start_s:
-        raise DataError(f"lasts {whole_s[source]:g} s, but start_s is {row.start_s:g}")
-    return whole_s[source] - row.start_s
-
-
-def _guess(
-    values: npt.NDArray[np.float64], label_N: npt.NDArray[np.int64], rows: Sequence[Row]
-) -> float:
-    """UAR over persons not seen; NaN where there are too few of them or nothing varies."""
-    known = (label_N >= 0) & np.isfinite(values).all(axis=1)
-    x, y = values[known], label_N[known]
-    person = np.unique([row.person_id for row in rows], return_inverse=True)[1][known]
-    folds = min(FOLDS, len(np.unique(person)))
-    if folds < 2 or len(np.unique(y)) < 2 or not np.ptp(x, axis=0).any():
-        return float("nan")
-    guess = np.empty_like(y)
-    for train, test in GroupKFold(folds).split(x, y, person):
-        tree = DecisionTreeClassifier(max_depth=6, class_weight="balanced", random_state=0)
-        guess[test] = tree.fit(x[train], y[train]).predict(x[test])
-    return float(recall_score(y, guess, average="macro"))
-
-
-def _audio(source: Source, row: Row) -> float:
-    return len(read_audio(Path(str(source)), row.start_s, row.end_s)) / RATE_HZ
-
-
-def _video(source: Source, row: Row) -> float:
-    path = Path(str(source))
-    if path.is_dir():
-        for file in frame_files(path):
-            read_grey(file, 8)
-    else:
-        decode_frames(path, (row.start_s, row.end_s), 1, 8)
-    return np.nan
-
-
-def _image(source: Source, row: Row) -> float:
-    read_grey(Path(str(source)), 8)
-    return np.nan
-
-
-def _text(source: Source, row: Row) -> float:
-    if isinstance(source, Path):
-        read_text(source)
-    return np.nan
-
-
-def _physio(source: Source, row: Row) -> float:
-    signals = read_signals(Path(str(source)))
-    return max(len(signal.values) / signal.rate_hz for signal in signals.values())
-
-
-def _features(source: Source, row: Row) -> float:
-    read_vectors(source)
-    return np.nan
-
-
-WHOLE = frozenset({"image", "text", "physio", "features"})
-PROBES: dict[str, Callable[[Source, Row], float]] = {
-    "audio": _audio,
-    "features": _features,
-    "image": _image,
-    "physio": _physio,
-    "text": _text,
-    "video": _video,
-}
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {f"{k:g}" if isinstance(k, float) else k: _without_nan(v) for k, v in value.items()}
+    return [_without_nan(v) for v in value] if isinstance(value, list | tuple) else value

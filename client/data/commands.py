@@ -1,5 +1,6 @@
 """Commands for recordings and manifests."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,9 @@ import typer
 from rich.console import Console
 
 from client import tables
-from client.data.check import check_manifest
+from client.data.check import survey_for
+from client.data.check_page import write_page
+from client.data.feasible import EPSILONS, SITES
 from client.data.importers import PRESETS, import_corpus, options_from
 
 app = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
@@ -35,6 +38,27 @@ def import_command(
 
 
 @app.command("check")
-def check_command(manifest: Manifest, purpose: str = "research") -> None:
+def check_command(
+    manifest: Manifest,
+    study: Annotated[
+        str | None, typer.Option(help="Hold labels and consent against a study, by name or path.")
+    ] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="What the recordings are for; else the study's, or research.")
+    ] = None,
+    epsilon: Annotated[
+        list[float] | None, typer.Option(help="ε per person to plan for; may be repeated.")
+    ] = None,
+    sites: Annotated[int, typer.Option(help="Sites as large as this one.")] = SITES,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
     """Check a manifest and every recording in it; say what it holds and what should worry."""
-    console.print(tables.checked(check_manifest(manifest, purpose)))
+    report = survey_for(manifest, study, purpose, epsilon or EPSILONS, sites)
+    if html:
+        write_page(report, manifest, sites, html)
+    if as_json:
+        typer.echo(json.dumps(report.form(), ensure_ascii=False, indent=2))
+    report.refuse()
+    if not as_json:
+        console.print(tables.checked(report))

@@ -67,16 +67,16 @@ def place(path: Path, unit: str, line: int) -> str:
     return f"{path}:{line}" if unit == "line" else f"{path}: row {line}"
 
 
-def refuse(problems: Sequence[str]) -> None:
+def refuse(problems: Sequence[str], most: int = SHOWN_PROBLEMS) -> None:
     """Raise one DataError that holds the first problems and says how many more there are.
 
     Raises:
         DataError: when there is any problem.
     """
     if problems:
-        shown = [*problems[:SHOWN_PROBLEMS]]
-        if len(problems) > SHOWN_PROBLEMS:
-            shown.append(f"… and {len(problems) - SHOWN_PROBLEMS} more problems")
+        shown = [*problems[:most]]
+        if len(problems) > most:
+            shown.append(f"… and {len(problems) - most} more problems")
         raise DataError("\n".join(shown))
 
 
@@ -104,12 +104,44 @@ def read_manifest(
     Raises:
         DataError: with all problems, each with file and line; the first 20 are shown.
     """
+    manifest, problems = survey_manifest(
+        path, classes, purpose, today, modalities=modalities, labels=labels, scopes=scopes
+    )
+    refuse([place_of(manifest, line) + problem for line, problem in problems])
+    if not manifest.rows:
+        said = _said(manifest.left_out) or "the table has no rows"
+        raise DataError(f"{path}: no row is left; {said}")
+    return manifest
+
+
+def place_of(manifest: Manifest, line: int) -> str:
+    """Return "file:line: ", or "file: " where the whole table is meant (line 0)."""
+    return f"{manifest.where(line)}: " if line else f"{manifest.path}: "
+
+
+def survey_manifest(
+    path: Path,
+    classes: Sequence[str],
+    purpose: str,
+    today: date,
+    *,
+    modalities: Iterable[str] | None = None,
+    labels: bool = True,
+    scopes: Sequence[str] | None = None,
+) -> tuple[Manifest, list[tuple[int, str]]]:
+    """Read a manifest like `read_manifest`, but return its problems (line, text) instead.
+
+    Rows with a problem are among the rows, with what in them could be read.
+
+    Raises:
+        DataError: when the table itself cannot be read, or lacks columns.
+    """
     table = read_table(path)
     wanted = _modalities(path, table.columns, modalities)
     refuse([f"{path}: {problem}" for problem in _missing(table, wanted, labels)])
     rows: list[Row] = []
     left_out: dict[str, int] = {}
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
     for raw in table.rows:
         found: list[str] = []
         gap = consent_gap(raw.cells, purpose, today, found.append, scopes)
@@ -117,11 +149,9 @@ def read_manifest(
             left_out[gap] = left_out.get(gap, 0) + 1
         else:
             rows.append(_row(path.parent, raw, wanted, classes, labels=labels, report=found.append))
-        problems += [f"{place(path, table.unit, raw.line)}: {problem}" for problem in found]
-    refuse(problems + _across(path, table.unit, rows))
-    if not rows:
-        raise DataError(f"{path}: no row is left; {_said(left_out) or 'the table has no rows'}")
-    return Manifest(path, table.unit, wanted, tuple(rows), left_out)
+        problems += [(raw.line, problem) for problem in found]
+    problems += _across(table.unit, rows)
+    return Manifest(path, table.unit, wanted, tuple(rows), left_out), problems
 
 
 def _said(left_out: dict[str, int]) -> str:
@@ -208,19 +238,17 @@ def _sources(
     return sources
 
 
-def _across(path: Path, unit: str, rows: Sequence[Row]) -> list[str]:
-    problems: list[str] = []
+def _across(unit: str, rows: Sequence[Row]) -> list[tuple[int, str]]:
+    problems: list[tuple[int, str]] = []
     samples: dict[str, int] = {}
     splits: dict[str, Row] = {}
     for row in rows:
-        here = place(path, unit, row.line)
         first = samples.setdefault(row.sample_id, row.line)
         if first != row.line and row.sample_id:
-            problems.append(f"{here}: sample_id stands twice; the first is {unit} {first}")
+            problems.append((row.line, f"sample_id stands twice; the first is {unit} {first}"))
         other = splits.setdefault(row.person_id, row)
         if other.split != row.split and row.person_id:
-            problems.append(
-                f"{here}: a person in two splits: {row.split or 'none'!r} here, "
-                f"{other.split or 'none'!r} in {unit} {other.line}; a random split flatters"
-            )
+            here, there = row.split or "none", other.split or "none"
+            said = f"{here!r} here, {there!r} in {unit} {other.line}; a random split flatters"
+            problems.append((row.line, f"a person in two splits: {said}"))
     return problems

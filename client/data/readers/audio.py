@@ -1,6 +1,7 @@
 """Sound as mono float64 at 16 kHz: WAV, FLAC, OGG and MP3, and the sound of video files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import gcd
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import soundfile as sf
 from scipy.signal import resample_poly
 
 from client.data.readers.files import check_size
-from client.data.readers.media import VIDEO_SUFFIXES, decode_sound
+from client.data.readers.media import VIDEO_SUFFIXES, open_film_sound
 from common.errors import DataError
 
 RATE_HZ = 16_000
@@ -37,18 +38,38 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
     """Return a window of a recording, mono at 16 kHz.
 
     Raises:
-        DataError: when it cannot be decoded, is truncated, or the window holds no sound.
+        DataError: when it cannot be decoded, is truncated, too long to be read at once, or the
+            window holds no sound.
+    """
+    kept, count = [], 0
+    with open_sound(path, start_s, end_s) as (rate_hz, blocks):
+        for block in blocks:
+            kept.append(block)
+            count += len(block)
+            if count > MAX_SAMPLES:
+                raise DataError(
+                    f"{path.name}: the clip lasts more than {MAX_SAMPLES / rate_hz:,.0f} s, more "
+                    "than is read at once; cut it with start_s and end_s"
+                )
+    if not count:
+        raise DataError(f"{path.name}: no sound between {start_s:g} s and {_end(end_s)}")
+    return resampled(np.nan_to_num(np.concatenate(kept)), rate_hz)
+
+
+@contextmanager
+def open_sound(
+    path: Path, start_s: float = 0.0, end_s: float | None = None
+) -> Iterator[tuple[int, Iterator[Signal]]]:
+    """Open a window of a recording: its rate as recorded, and its blocks, mono, as they come.
+
+    Raises:
+        DataError: when it cannot be decoded or is truncated; also while blocks are read.
     """
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        signal, rate_hz = decode_sound(path, start_s, end_s, MAX_SAMPLES)
-    else:
-        signal, rate_hz = _decode(path, start_s, end_s)
-    if not len(signal):
-        raise DataError(f"{path.name}: no sound between {start_s:g} s and {_end(end_s)}")
-    return _resampled(np.nan_to_num(signal), rate_hz)
-
-
-def _decode(path: Path, start_s: float, end_s: float | None) -> tuple[Signal, int]:
+        with open_film_sound(path, start_s, end_s) as (rate_hz, blocks):
+            _check_rate(path, rate_hz)
+            yield rate_hz, blocks
+        return
     _check_wav(path)
     try:
         with sf.SoundFile(path) as file:
@@ -56,31 +77,22 @@ def _decode(path: Path, start_s: float, end_s: float | None) -> tuple[Signal, in
             _check_rate(path, rate_hz)
             first = min(round(start_s * rate_hz), file.frames)
             last = file.frames if end_s is None else min(round(end_s * rate_hz), file.frames)
-            if last - first > MAX_SAMPLES:
-                raise DataError(
-                    f"{path.name}: the clip lasts {(last - first) / rate_hz:,.0f} s, more than is "
-                    "read at once; cut it with start_s and end_s"
-                )
             file.seek(first)
-            signal = _mono(file, last - first)
+            yield rate_hz, _blocks(path, file, last - first)
     except (sf.SoundFileError, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path.name}: not a readable sound file: {str(error)[-120:]}") from None
-    if len(signal) < last - first:
-        raise DataError(
-            f"{path.name}: truncated: {last - first} samples announced, {len(signal)} found"
-        )
-    return signal, rate_hz
 
 
-def _mono(file: sf.SoundFile, count: int) -> Signal:
-    blocks = []
-    while count > 0:
-        block = file.read(min(count, BLOCK_SAMPLES), dtype="float32", always_2d=True)
+def _blocks(path: Path, file: sf.SoundFile, count: int) -> Iterator[Signal]:
+    left = count
+    while left > 0:
+        block = file.read(min(left, BLOCK_SAMPLES), dtype="float32", always_2d=True)
         if not len(block):
-            break
-        blocks.append(block.mean(axis=1, dtype=np.float64))
-        count -= len(block)
-    return np.concatenate(blocks) if blocks else np.zeros(0)
+            raise DataError(
+                f"{path.name}: truncated: {count} samples announced, {count - left} found"
+            )
+        yield block.mean(axis=1, dtype=np.float64)
+        left -= len(block)
 
 
 def _check_wav(path: Path) -> None:
@@ -108,7 +120,8 @@ def _check_rate(path: Path, rate_hz: int) -> None:
         )
 
 
-def _resampled(signal: Signal, rate_hz: int) -> Signal:
+def resampled(signal: Signal, rate_hz: int) -> Signal:
+    """Return a signal at 16 kHz."""
     if rate_hz == RATE_HZ:
         return signal
     common = gcd(rate_hz, RATE_HZ)

@@ -56,13 +56,14 @@ def open_media(path: Path) -> Iterator[Any]:
         raise DataError(f"{path.name}: not a readable video file: {str(reason)[:120]}") from None
 
 
-def decode_sound(
-    path: Path, start_s: float, end_s: float | None, most_samples: int
-) -> tuple[npt.NDArray[np.float64], int]:
-    """Return the sound of a video file inside a window, mono, and its rate.
+@contextmanager
+def open_film_sound(
+    path: Path, start_s: float, end_s: float | None
+) -> Iterator[tuple[int, Iterator[npt.NDArray[np.float64]]]]:
+    """Open the sound of a video file: its rate, and the blocks inside a window, mono.
 
     Raises:
-        DataError: when there is no sound, the file is damaged, or the window is too long.
+        DataError: when there is no sound, or the file is damaged; also while blocks are read.
     """
     with open_media(path) as container:
         if not container.streams.audio:
@@ -70,19 +71,33 @@ def decode_sound(
         stream = container.streams.audio[0]
         rate_hz = int(stream.codec_context.sample_rate)
         last = None if end_s is None else round(end_s * rate_hz)
-        blocks, position = [], 0
-        first = round(start_s * rate_hz)
-        for block in _sound_blocks(container, stream, rate_hz):
-            low, high = max(first - position, 0), len(block)
-            high = high if last is None else min(high, last - position)
-            if high > low:
-                blocks.append(block[low:high])
-            position += len(block)
-            if position - first > most_samples:
-                raise DataError(f"{path.name}: too long; cut it with start_s and end_s")
-            if last is not None and position >= last:
-                break
-    return (np.concatenate(blocks) if blocks else np.zeros(0)), rate_hz
+        blocks = _sound_blocks(container, stream, rate_hz)
+        yield rate_hz, _inside(blocks, round(start_s * rate_hz), last)
+
+
+def _inside(
+    blocks: Iterator[npt.NDArray[np.float64]], first: int, last: int | None
+) -> Iterator[npt.NDArray[np.float64]]:
+    position = 0
+    for block in blocks:
+        low, high = max(first - position, 0), len(block)
+        high = high if last is None else min(high, last - position)
+        if high > low:
+            yield block[low:high]
+        position += len(block)
+        if last is not None and position >= last:
+            return
+
+
+def length_of(path: Path) -> float:
+    """Return how long a video file says it lasts, in seconds; NaN where it does not say.
+
+    Raises:
+        DataError: when the file is no video of a known format.
+    """
+    with open_media(path) as container:
+        known = container.duration is not None
+        return float(container.duration / av.time_base) if known else float("nan")
 
 
 def _sound_blocks(container: Any, stream: Any, rate_hz: int) -> Iterator[npt.NDArray[np.float64]]:

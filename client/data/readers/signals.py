@@ -27,6 +27,7 @@ SAME_SIGNAL = {"ppg": "bvp", "gsr": "eda", "skt": "temp", "rsp": "resp", "ekg": 
 AXES = ("x", "y", "z")
 TIME = "time_s"
 HIGHEST_RATE_HZ = 20_000.0
+GAP_STEPS = 3
 Array = npt.NDArray[np.float64]
 
 
@@ -81,6 +82,22 @@ def read_signals(path: Path) -> dict[str, Signal]:
     if not parts:
         raise DataError(f"{path.name}: no signal of a known rate; name columns NAME@RATE")
     return _with_axes(parts)
+
+
+def clock_gaps(path: Path) -> tuple[tuple[float, float], ...]:
+    """Return where the clock of a table jumps by more than three steps, in seconds of the clip.
+
+    Raises:
+        DataError: when the table cannot be read.
+    """
+    if path.suffix.lower() not in {".csv", ".parquet"}:
+        return ()
+    clock = _clock(path, _table(path))
+    if clock is None:
+        return ()
+    step, since = np.diff(clock), clock - clock[0]
+    jumps = np.flatnonzero(step > GAP_STEPS * np.median(step))
+    return tuple((float(since[k]), float(since[k + 1])) for k in jumps)
 
 
 def _table(path: Path) -> Mapping[str, Any]:
@@ -148,7 +165,7 @@ def _on_grid(grid: Array, clock: Array, values: Array, step: float) -> Array:
     """Interpolate onto an even grid; a gap of more than three steps stays unknown."""
     even = np.interp(grid, clock, values)
     after = np.clip(np.searchsorted(clock, grid), 1, len(clock) - 1)
-    return np.where(clock[after] - clock[after - 1] > 3 * step, np.nan, even)
+    return np.where(clock[after] - clock[after - 1] > GAP_STEPS * step, np.nan, even)
 
 
 def _without_tail(values: Array) -> Array:
