@@ -57,7 +57,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("client.budget.commands:app", "server.commands:budget"),
     ),
     "audit": (
-        "Put this site's own guarantees to the test; what it answered and refused.",
+        "Put this site's own guarantees to the test.",
         ("client.audit_commands:app", "client.audit_log_commands:app"),
     ),
     "attack": (
