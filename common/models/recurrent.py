@@ -29,7 +29,11 @@ class GRU(nn.Module):
         self.recurrent = nn.Linear(hidden, 3 * hidden)
 
     def forward(self, x_BTF: Tensor) -> Tensor:
-        """Return the states (B, T, H)."""
+        """Return the states (B, T, H), in the precision of the weights whatever surrounds it."""
+        with torch.autocast(x_BTF.device.type, enabled=False):
+            return self._states(x_BTF.to(self.input.weight.dtype))
+
+    def _states(self, x_BTF: Tensor) -> Tensor:
         input_BTG = self.input(x_BTF)
         with torch.no_grad():
             steps = unrolled(input_BTG, self.recurrent.weight, self.recurrent.bias)

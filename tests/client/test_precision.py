@@ -13,6 +13,7 @@ from client.session import Session
 from client.train import loss_per_clip
 from common.config import Training
 from common.errors import ConfigError, PrivacyError
+from common.models.recurrent import GRU
 from common.privacy.clipping import clipped_sum
 
 SHORT = Arithmetic(torch.bfloat16)
@@ -58,6 +59,22 @@ def test_one_unit_moves_a_sum_in_bfloat16_by_no_more_than_the_norm(scale):
     whole = summed(model, x, present_BM, y_BC, unit_B)
     without = summed(model, {"a": x["a"][:9]}, present_BM[:9], y_BC[:9], unit_B[:9])
     assert float((whole - without).norm()) <= 0.2
+
+
+def test_a_recurrent_layer_keeps_single_precision_inside_a_shorter_model():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.over_time, self.head = nn.Linear(6, 5), GRU(5, 4), nn.Linear(4, 6)
+
+        def forward(self, x, present_BM):
+            return self.head(self.over_time(self.project(x["a"]))[:, -1])
+
+    x, present_BM, y_BC = rows(6)
+    model, steps = Recurrent(), {"a": x["a"][:, None].repeat(1, 7, 1)}
+    given = steps, present_BM, y_BC, torch.arange(6)
+    short, plain = summed(model, *given), summed(model, *given, PLAIN)
+    assert 0 < float((short - plain).norm()) < 0.03 * float(plain.norm())
 
 
 def test_what_clipping_computes_is_in_single_precision_or_better():
