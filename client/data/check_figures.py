@@ -21,6 +21,7 @@ def bars(name: str, counts: Mapping[str, float], axis: str, line: float | None =
         axes.barh(places, list(counts.values()), color=LINES[0], height=0.65)
         axes.set_yticks(places, shown)
         axes.invert_yaxis()
+        axes.set_axisbelow(True)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
         for place, value in zip(places, counts.values(), strict=True):
@@ -43,6 +44,7 @@ def spread(name: str, values: Sequence[float], axis: str, count: str) -> str:
         axes.hist(values, bins=min(30, max(5, len(set(values)))), color=LINES[0])
         axes.set(xlabel=axis, ylabel=count)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_axisbelow(True)
         axes.grid(visible=False, axis="x")
         said = f"Histogram of {axis}, from {min(values):g} to {max(values):g}"
         return _svg(figure, name, said)
