@@ -194,7 +194,7 @@ def session(
         PolicyRefused: the study or an override is not within what the site allows.
     """
     del stamp
-    site, asked = open_site(root), load_study(study_path, overrides)
+    site, asked = open_site(root), load_study(study_path, overrides, root / "studies")
     roster = read_roster(site.roster)
     gate_settings(site.policy, overrides, asked)
     gate_study(site.policy, asked, date.today())

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ from common.sections import UNDER_PRIVACY, Section, sections
 
 STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def study_names() -> tuple[str, ...]:
@@ -28,17 +30,24 @@ def study_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in STUDIES.glob("*.yaml")))
 
 
-def find_study(name: str) -> Path:
-    """The YAML file of a study, given its name in conf/studies or its own path.
+def find_study(name: str, own: Path | None = None) -> Path:
+    """The YAML file of a study, given its name or its own path.
+
+    Args:
+        name: of a study that comes with Tacit or lies in `own`; or a path ending in .yaml.
+        own: a folder of further studies, such as a site's; its studies go before others.
 
     Raises:
         ConfigError: there is no such study.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
-    if path.is_file():
-        return path
     if name.endswith((".yaml", ".yml")):
-        raise ConfigError(f"{path}: no such file; expected a study's YAML file.")
+        if Path(name).is_file():
+            return Path(name)
+        raise ConfigError(f"{name}: no such file; expected a study's YAML file.")
+    folders = [folder for folder in (own, STUDIES) if folder and _NAME.fullmatch(name)]
+    for path in (folder / f"{name}.yaml" for folder in folders):
+        if path.is_file():
+            return path
     near = difflib.get_close_matches(name, study_names(), n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ConfigError(
@@ -47,13 +56,18 @@ def find_study(name: str) -> Path:
     )
 
 
-def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
-    """A study from conf/studies or a path, with key=value pairs on top.
+def load_study(name: str, overrides: Iterable[str] = (), own: Path | None = None) -> Study:
+    """A study, given its name or path, with key=value pairs on top.
+
+    Args:
+        name: as for `find_study`.
+        overrides: key=value pairs.
+        own: a folder of further studies, such as a site's.
 
     Raises:
         ConfigError: no such study, or a key or value that does not fit; names the line.
     """
-    path = find_study(name)
+    path = find_study(name, own)
     study = _load(Study, path, tuple(overrides), STUDY_RULES)
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)

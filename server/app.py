@@ -60,7 +60,8 @@ def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roste
 
 def _study(context: Context, roster: Roster) -> Study:
     overrides = overrides_from_run_config(context.run_config)
-    study = load_study(str(context.run_config.get("study", "")), overrides)
+    own = _given(context, "federation") / "studies"
+    study = load_study(str(context.run_config.get("study", "")), overrides, own)
     return resolved(study, len(roster), parameters_of(study))
 
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from common.errors import ProtocolError, TooFewSites
+from common.errors import PolicyRefused, ProtocolError, TooFewSites
 from common.refusals import error_of
 from common.wire import (
     MESSAGE_TYPES,
@@ -101,9 +102,20 @@ def _names(answers: Mapping[int, Message], num_sites: int) -> dict[str, int]:
         if site in names:
             raise ProtocolError(f"Two nodes say that they are {site}.")
         names[site] = node
-    if len(names) < num_sites:
-        raise TooFewSites(f"{len(names)} of {num_sites} sites answered to hello.")
+    _enough(answers, len(names), num_sites)
     return dict(sorted(names.items()))
+
+
+def _enough(answers: Mapping[int, Message], there: int, num_sites: int) -> None:
+    codes = [message.error.code for message in answers.values() if message.has_error()]
+    refused = codes.count(ErrorCode.INVALID_FAB)
+    if refused:
+        raise PolicyRefused(
+            f"{refused} of {num_sites} sites have not approved the bundle of this run: send them "
+            "the one that `tacit coordinator bundle` builds."
+        )
+    if there < num_sites:
+        raise TooFewSites(f"{there} of {num_sites} sites answered to hello.")
 
 
 def _send(

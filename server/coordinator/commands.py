@@ -14,7 +14,7 @@ from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import command_line, submit
+from server.coordinator.runs import command_line, register, submit
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
@@ -61,6 +61,7 @@ def remove_command(folder: Folder, site: str) -> None:
 def start_command(folder: Folder) -> None:
     """Start SuperLink and executor, watched by a supervisor, on a machine without systemd."""
     processes.start(group_of(folder))
+    register(folder, command_line(folder))
     console.print(f"{folder} is running; tacit coordinator status {folder} shows it.")
 
 
@@ -98,7 +99,7 @@ def run_command(
 ) -> None:
     """Run a study over the enrolled sites and follow it; the exit code is the run's own."""
     given = tuple(settings or ())
-    chosen = load_study(study, given)
+    chosen = load_study(study, given, folder / "studies")
     root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     submit(folder, chosen, given, root, _say)
     console.print(f"Finished: {root / 'model.safetensors'}")

@@ -1,7 +1,10 @@
 """`tacit coordinator run`: register the sites' nodes, submit a study, follow it to its true end."""
 
+import contextlib
 import json
 import os
+import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from server.coordinator.processes import port_of
 from server.flwr_cli import Flwr, RunFailed, play, write_connection
 from server.following import Follower, Watch, said
 
+START_TIMEOUT_S = 60.0
 _REGISTERED = "registered.json"
 
 
@@ -66,6 +70,7 @@ def register(root: Path, flwr: Flwr) -> None:
     Raises:
         EnvironmentFault: the SuperLink does not answer, or refuses a key.
     """
+    await_superlink(root)
     path = root / _REGISTERED
     known = dict(json.loads(path.read_text())) if path.exists() else {}
     for card_path in sorted((root / CARDS).glob("*.json")):
@@ -77,6 +82,26 @@ def register(root: Path, flwr: Flwr) -> None:
         flwr.register(public, card.site)
         known[card.site] = card.node_key
         path.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def await_superlink(root: Path) -> None:
+    """Return as soon as the SuperLink has opened its port.
+
+    Raises:
+        EnvironmentFault: it took too long.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port_of(root)), 1.0),
+        ):
+            return
+        time.sleep(0.2)
+    raise EnvironmentFault(
+        f"The SuperLink of {root} does not answer: tacit coordinator start {root}, and see "
+        f"{root / 'superlink.log'}."
+    )
 
 
 def _run_config(root: Path, study: Study, given: Sequence[str], out: Path) -> dict[str, str]:

@@ -234,3 +234,20 @@ def test_a_policy_reads_back_to_an_equal_one(tmp_path):
     changed = dataclasses.replace(found, reproducible_seed=3, modalities=("audio",))
     assert policy(tmp_path, to_yaml(changed)) == changed
     assert isinstance(found, SitePolicy)
+
+
+def test_a_sites_own_study_goes_before_one_of_the_same_name(tmp_path):
+    text = find_study("cremad_votes").read_text()
+    (tmp_path / "ours.yaml").write_text(text)
+    (tmp_path / "demo.yaml").write_text(text)
+    assert load_study("ours", (), tmp_path).classes == load_study("cremad_votes").classes
+    assert load_study("demo", (), tmp_path).classes != load_study("demo").classes
+    assert load_study("ravdess", (), tmp_path) == load_study("ravdess")
+
+
+@pytest.mark.parametrize("name", ["../demo", "studies/demo", "/etc/passwd", "", ".", "a" * 65])
+def test_a_name_that_is_no_name_finds_no_file(tmp_path, name):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "demo.yaml").write_text(find_study("demo").read_text())
+    with pytest.raises(ConfigError, match="There is no study"):
+        find_study(name, tmp_path / "studies")

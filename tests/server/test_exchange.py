@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import pytest
 from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
-from common.errors import ConfigError, ProtocolError, TooFewSites
+from common.errors import ConfigError, PolicyRefused, ProtocolError, TooFewSites
 from common.wire import MESSAGE_TYPES, VERSION, Reply, Request, encode_reply
 from server.exchange import GridExchange, discover
 from simulations.federation import InProcessGrid
@@ -169,6 +170,13 @@ def test_discovery_waits_for_the_nodes_to_come_up():
 def test_a_bad_discovery_ends_the_run(answers, kind, said):
     with pytest.raises(kind, match=said):
         discover(FakeGrid(answers), 3, 0.2)
+
+
+def test_a_bundle_that_a_site_has_not_approved_ends_the_run():
+    refusal = Error(ErrorCode.INVALID_FAB, "PolicyRefused")
+    grid = FakeGrid({11: hello("hill"), 12: hello("lake"), 13: refusal})
+    with pytest.raises(PolicyRefused, match="1 of 3 sites have not approved the bundle"):
+        discover(grid, 3, 0.3)
 
 
 def test_nodes_that_do_not_come_up_end_the_run():
