@@ -122,13 +122,17 @@ def audit_study(
 
     Raises:
         ConfigError: the study is none, or there are too few repetitions.
-        PrivacyError: a step was not charged, or clipping refuses a layer.
+        PrivacyError: a step was not charged, clipping refuses a layer, or the sites themselves
+            refuse to go on.
     """
     began, draw = time.monotonic(), np.random.default_rng(list(entropy(32)))
     study = resolved(study, len(NAMES), parameters_of(study))
     course = _course(study, draw, repetitions, watch)
-    event, told, checks = _loud(course)
-    checks = (*checks, _carried(course), *_sampled(course))
+    try:
+        event, told, checks = _loud(course)
+        checks = (*checks, _carried(course), *_sampled(course))
+    except TooFewSites as error:
+        raise PrivacyError(f"The audit's own sites refuse to go on: {error}") from error
     delta, unit = study.privacy.target_delta, cast("Unit", study.privacy.unit)
     return AuditReport(
         study.name,

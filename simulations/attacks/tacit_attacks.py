@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import ProtocolError
 from common.keys import new_identity
+from common.privacy.ledger.chain import Head
 from common.secagg import coordinator as co
 from common.secagg.masks import Words
 from common.secagg.messages import (
@@ -21,12 +22,21 @@ from common.secagg.messages import (
 )
 from common.secagg.progress import Keyed, Masking, Requests, Unmasking
 from common.secagg.recovery import Step
-from common.secagg.roster import Context, Member, MemoryLocks, Roster
+from common.secagg.roster import Context, Member, MemoryLocks, NoNotes, Roster
 from common.secagg.round import Sites, play, sum_up
+from common.witness import note_of
 from simulations.attacks.loot import stripped
 from simulations.attacks.outcome import Found, Observed, closest
 from simulations.attacks.scene import OTHERS, SITES, VICTIM, Scene
 from simulations.attacks.tacit_side import TASK, Coordinator, bent, coordinator
+
+
+class _Pretended(NoNotes):
+    """Notes of a site that is none: the head of a ledger that nobody keeps."""
+
+    def mine(self) -> bytes:
+        """Return a head that is later than any."""
+        return note_of(Head(1 << 40, "ff" * 32))
 
 
 def key_swap(at: Coordinator) -> Found:
@@ -35,7 +45,7 @@ def key_swap(at: Coordinator) -> Found:
     own = {peer: new_identity(peer) for peer in OTHERS}
     keys = {peer: identity.public_key for peer, identity in own.items()}
     posing = bent(at.policy, roster=Roster({**keys, VICTIM: at.policy.roster[VICTIM]}))
-    members = {peer: Member(one, posing, MemoryLocks()) for peer, one in own.items()}
+    members = {p: Member(one, posing, MemoryLocks(), _Pretended()) for p, one in own.items()}
     zeros = np.zeros(at.policy.layouts[TASK].words, np.uint64)
     fakes = Sites(members, dict.fromkeys(OTHERS, zeros), dict.fromkeys(OTHERS, os.urandom), context)
 

@@ -215,12 +215,18 @@ def failed(report):
 
 
 def broken_checks(name, seed):
-    """Plant a fault and return the checks that fail; a fault may also stop the audit by itself."""
+    """Plant a fault and return the checks that fail.
+
+    A ledger that forgets is refused by the sites themselves, before the audit comes to look at it.
+    """
     mode, plant, _ = FAULTS[name]
     with pytest.MonkeyPatch.context() as patch:
         entropy = reproducible(patch, seed)
         plant(patch)
-        return failed(audit_study(in_mode(SMALL, mode), entropy, repetitions=QUICK))
+        try:
+            return failed(audit_study(in_mode(SMALL, mode), entropy, repetitions=QUICK))
+        except PrivacyError as error:
+            return {"accounting"} if str(error).count("refused: LedgerError") == 4 else set()
 
 
 @pytest.mark.parametrize("mode", ["local", "distributed"])
