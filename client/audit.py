@@ -26,6 +26,7 @@ from client.audit_site import (
 from client.data.arrays import SiteData
 from common.budget import resolved, round_event
 from common.config import Modality, Model, Privacy, Study
+from common.errors import PrivacyError, TooFewSites
 from common.models.registry import build
 from common.privacy import accountant, audit
 from common.privacy.audit import Check, Coins, Matrix, Told
