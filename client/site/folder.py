@@ -2,8 +2,6 @@
 
 import json
 import os
-import shlex
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +9,22 @@ from pathlib import Path
 
 from client.policy.schema import schema_text
 from client.site.keys import new_node_key
-from client.site.templates import MANIFEST, POLICY, RUNNER_UNIT, SUPERNODE_UNIT
+from client.site.templates import MANIFEST, POLICY
 from common.cards import SiteCard, write_site_card
 from common.errors import ConfigError
 from common.keys import new_identity, write_identity, write_secret
+from common.processes import Group
 from common.settings import load_policy
+from common.units import write_units
 
 CARD = "card.json"
 NODE_KEY = "supernode.key"
 PORTS = "ports.json"
+PROCESSES = {
+    "supernode": "Flower's SuperNode, the one connection to the coordinator",
+    "runner": "the runner, which trains on this site's recordings",
+}
+"""A site's processes, in the order of their start."""
 SCHEMA = "policy.schema.json"
 RUNTIME_SECRET = "runtime.secret"  # noqa: S105 - a file's name
 DELTA = 1e-3
@@ -86,7 +91,7 @@ def _fill(folder: Path, home: Path, wishes: Wishes) -> SiteCard:
     write_site_card(folder / CARD, card, identity)
     ports = {"runtime": wishes.first_port, "health": wishes.first_port + 1}
     (folder / PORTS).write_text(json.dumps(ports) + "\n", encoding="utf-8")
-    _units(folder / "systemd", home, wishes.site)
+    write_units(folder / "systemd", Group(home, "site", tuple(PROCESSES)), wishes.site, PROCESSES)
     return card
 
 
@@ -125,11 +130,3 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _units(folder: Path, home: Path, site: str) -> None:
-    folder.mkdir()
-    tacit = shlex.quote(str(Path(sys.executable).parent / "tacit"))
-    for name, unit in (("supernode", SUPERNODE_UNIT), ("runner", RUNNER_UNIT)):
-        text = unit.format(site=site, tacit=tacit, folder=shlex.quote(str(home)), home=home)
-        (folder / f"tacit-{name}-{site}.service").write_text(text, encoding="utf-8")

@@ -8,12 +8,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.site.folder import NODE_KEY, PORTS, RUNTIME_SECRET
+from client.site.folder import NODE_KEY, PORTS, PROCESSES, RUNTIME_SECRET
 from client.site.trust import CA_CERTIFICATE, pinned_card
 from common.errors import ConfigError
 from common.processes import BIN, Group
-
-PROCESSES = ("supernode", "runner")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def group_of(root: Path) -> Group:
         ConfigError: no coordinator is pinned yet.
     """
     supernode_command(root.absolute())
-    return Group(root, "site", PROCESSES)
+    return Group(root, "site", tuple(PROCESSES))
 
 
 def supernode_command(root: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `tacit site init` writes: policy, manifest and systemd units, with their explanations."""
+"""What `tacit site init` writes: policy and manifest, with their explanations."""
 
 POLICY = """\
 # yaml-language-server: $schema=policy.schema.json
@@ -97,36 +97,3 @@ suite: mlkem768_x25519
 MANIFEST = """\
 sample_id,person_id,session_id,audio,video,text,physio,label,split,consent_scope,consent_until
 """
-
-_UNIT = """\
-[Unit]
-Description=Tacit {{site}}: {what}
-Wants=network-online.target
-After=network-online.target{after}
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart={{tacit}} site {command} {{folder}}
-Restart=always
-RestartSec=10
-User=tacit
-UMask=0077
-LimitCORE=0
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths={{home}}
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-SUPERNODE_UNIT = _UNIT.format(
-    what="Flower's SuperNode, the one connection to the coordinator", after="", command="supernode"
-)
-RUNNER_UNIT = _UNIT.format(
-    what="the runner, which trains on this site's recordings",
-    after=" tacit-supernode-{site}.service",
-    command="runner",
-)

@@ -8,8 +8,6 @@ SuperLink needs only `server.key` and `superexec.secret`.
 import json
 import os
 import re
-import shlex
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,8 @@ from common.cards import (
 )
 from common.errors import ConfigError, PolicyRefused
 from common.keys import new_identity, read_identity, write_identity, write_roster, write_secret
+from common.processes import Group
+from common.units import write_units
 from server.coordinator.pki import (
     authority,
     certificate_pem,
@@ -32,13 +32,18 @@ from server.coordinator.pki import (
     private_pem,
     server_certificate,
 )
-from server.coordinator.templates import NGINX, SUPEREXEC_UNIT, SUPERLINK_UNIT
+from server.coordinator.templates import NGINX
 
 CARD = "coordinator.json"
 CARDS = "cards"
 ROSTER = "roster.json"
 IDENTITY = "identity.key"
 PORT = "port.json"
+PROCESSES = {
+    "superlink": "Flower's SuperLink, on the loopback only",
+    "superexec": "Flower's executor of the coordinator's code",
+}
+"""A coordinator's processes, in the order of their start."""
 SUPEREXEC_SECRET = "superexec.secret"  # noqa: S105 - a file's name
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,200}|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
@@ -117,12 +122,8 @@ def _card(folder: Path, name: str, address: str, ca_certificate: str) -> Coordin
 
 
 def _configuration(folder: Path, home: Path, name: str, where: Address, port: int) -> None:
-    tacit = shlex.quote(str(Path(sys.executable).parent / "tacit"))
-    given = {"name": name, "tacit": tacit, "folder": shlex.quote(str(home)), "home": home}
-    (folder / "systemd").mkdir()
-    for part, unit in (("superlink", SUPERLINK_UNIT), ("superexec", SUPEREXEC_UNIT)):
-        path = folder / "systemd" / f"tacit-{part}-{name}.service"
-        path.write_text(unit.format(**given), encoding="utf-8")
+    group = Group(home, "coordinator", tuple(PROCESSES))
+    write_units(folder / "systemd", group, name, PROCESSES)
     (folder / PORT).write_text(json.dumps({"superlink": port}) + "\n", encoding="utf-8")
     nginx = NGINX.substitute(home=str(home), host=where.host, port=where.port, inner=port)
     (folder / "nginx.conf").write_text(nginx, encoding="utf-8")

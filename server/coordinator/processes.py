@@ -9,9 +9,7 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from common.processes import BIN, Group
-from server.coordinator.folder import PORT, SUPEREXEC_SECRET
-
-PROCESSES = ("superlink", "superexec")
+from server.coordinator.folder import PORT, PROCESSES, SUPEREXEC_SECRET
 
 
 def port_of(root: Path) -> int:
@@ -35,7 +33,7 @@ def group_of(root: Path) -> Group:
         ConfigError: the folder is not a coordinator's.
     """
     port_of(root)
-    return Group(root, "coordinator", PROCESSES)
+    return Group(root, "coordinator", tuple(PROCESSES))
 
 
 def superlink_command(root: Path) -> list[str]:

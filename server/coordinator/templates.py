@@ -1,39 +1,6 @@
-"""What `tacit coordinator init` writes: systemd units and a reverse proxy, with explanations."""
+"""The reverse proxy that `tacit coordinator init` writes, with its explanation."""
 
 from string import Template
-
-_UNIT = """\
-[Unit]
-Description=Tacit {{name}}: {what}
-Wants=network-online.target
-After=network-online.target{after}
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart={{tacit}} coordinator {command} {{folder}}
-Restart=always
-RestartSec=5
-User=tacit
-UMask=0077
-LimitCORE=0
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths={{home}}
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-SUPERLINK_UNIT = _UNIT.format(
-    what="Flower's SuperLink, on the loopback only", after="", command="superlink"
-)
-SUPEREXEC_UNIT = _UNIT.format(
-    what="Flower's executor of the coordinator's code",
-    after=" tacit-superlink-{name}.service",
-    command="superexec",
-)
 
 NGINX = Template("""\
 # The one door to the coordinator. Sites reach the fleet API and nothing else: Flower's control
