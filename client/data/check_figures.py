@@ -1,21 +1,17 @@
 """Plots of a checked manifest as SVG that stands inside the page."""
 
-import html
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from client.budget.figures import INK, LINES, MUTED, STYLE
+from common.plots import INK, LINES, MUTED, STYLE, as_svg, clear_figure
 
 
 def bars(name: str, counts: Mapping[str, float], axis: str, line: float | None = None) -> str:
     """Plot a horizontal bar for each name; a line marks what chance would reach."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(0.75 + 0.3 * max(len(counts), 1))
+        figure, axes = clear_figure(5.0, 0.75 + 0.3 * max(len(counts), 1))
         shown = [text if len(text) <= 28 else text[:27] + "…" for text in counts]
         places = range(len(shown))
         axes.barh(places, list(counts.values()), color=LINES[0], height=0.65)
@@ -34,34 +30,17 @@ def bars(name: str, counts: Mapping[str, float], axis: str, line: float | None =
         axes.set_xlabel(axis)
         axes.set_xlim(left=0)
         said = ", ".join(f"{text} {value:g}" for text, value in counts.items())
-        return _svg(figure, name, f"Bars of {axis}: {said}")
+        return as_svg(figure, name, f"Bars of {axis}: {said}")
 
 
 def spread(name: str, values: Sequence[float], axis: str, count: str) -> str:
     """Plot how many have which value."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(2.3)
+        figure, axes = clear_figure(5.0, 2.3)
         axes.hist(values, bins=min(30, max(5, len(set(values)))), color=LINES[0])
         axes.set(xlabel=axis, ylabel=count)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_axisbelow(True)
         axes.grid(visible=False, axis="x")
         said = f"Histogram of {axis}, from {min(values):g} to {max(values):g}"
-        return _svg(figure, name, said)
-
-
-def _figure(height: float, width: float = 5.0) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.subplots()
-    axes.patch.set_alpha(0)
-    return figure, axes
-
-
-def _svg(figure: Figure, salt: str, said: str) -> str:
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    named = f'<svg role="img" aria-label="{html.escape(said)}"'
-    return svg[svg.index("<svg") :].replace("<svg", named, 1)
+        return as_svg(figure, name, said)

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from simulations.report.figures import LINES, MUTED, OPEN
+from common.plots import LINES, MUTED
+from simulations.report.figures import OPEN
 
 COLOURS = {"distributed": LINES[0], "local": LINES[2]}
 NAMES = {"distributed": "distributed: shares of one noise", "local": "local: noise at each site"}

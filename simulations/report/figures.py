@@ -1,44 +1,21 @@
 """Plots of a run as SVG that stands inside the page: its text takes the page's colour."""
 
-import html
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from common.plots import INK, LINES, MUTED, STYLE, as_svg, clear_figure
 from simulations.report.run import RoundPoint, RunResult, SiteAccount
 
-INK = "#010203"
-"""Stands for the page's text colour, and is replaced by it in the SVG."""
-PRIVATE, OPEN, MUTED = "#2f7fd1", "#d9822b", "#8a8f98"
-LINES = ("#2f7fd1", "#d9822b", "#2e9e5b", "#b5529c", "#8a6fd1", "#c2483d", "#1f9ba6", "#8a8f98")
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.color": MUTED,
-    "legend.frameon": False,
-}
+PRIVATE, OPEN = LINES[:2]
 
 
 def accuracy_over_rounds(run: RunResult) -> str:
     """Plot UAR with its interval after each evaluated round, as SVG."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.4)
+        figure, axes = clear_figure(6.4, 3.4)
         name = "without privacy" if run.mode == "none" else "with privacy"
         _curve(axes, run.rounds, PRIVATE, name)
         if run.rounds_without_privacy:
@@ -56,13 +33,13 @@ def accuracy_over_rounds(run: RunResult) -> str:
             f"Line plot: UAR of {first.metrics.uar.value:.0%} after round {first.round} and "
             f"{last.metrics.uar.value:.0%} after round {last.round}"
         )
-        return _svg(figure, "accuracy", said)
+        return as_svg(figure, "accuracy", said)
 
 
 def epsilon_over_rounds(run: RunResult) -> str:
     """Plot ε spent at each site after each round, as SVG; sites that spent alike share a line."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.4)
+        figure, axes = clear_figure(6.4, 3.4)
         for colour, (sites, account) in zip(LINES, _alike(run.sites)[: len(LINES)], strict=False):
             rounds, spent = zip(*((0, 0.0), *account.epsilon_by_round), strict=True)
             axes.plot(rounds, spent, color=colour, marker=".", label=_listed(sites))
@@ -74,7 +51,7 @@ def epsilon_over_rounds(run: RunResult) -> str:
         _whole_rounds(axes)
         figure.legend(loc="outside lower center", ncols=2)
         said = f"Line plot: ε spent over {rounds[-1]} rounds, at {len(run.sites)} sites"
-        return _svg(figure, "epsilon", said)
+        return as_svg(figure, "epsilon", said)
 
 
 def modality_bars(run: RunResult) -> str:
@@ -86,7 +63,7 @@ def modality_bars(run: RunResult) -> str:
         if uar is not None
     ]
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(0.8 + 0.32 * len(bars))
+        figure, axes = clear_figure(6.4, 0.8 + 0.32 * len(bars))
         names, values, colours = zip(*bars, strict=True)
         drawn = axes.barh(names, values, color=colours, height=0.65)
         axes.bar_label(drawn, labels=[f"{value:.1%}" for value in values], padding=4, color=INK)
@@ -95,15 +72,7 @@ def modality_bars(run: RunResult) -> str:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         said = ", ".join(f"{name} {value:.0%}" for name, value in zip(names, values, strict=True))
-        return _svg(figure, "modalities", f"Bar plot of UAR: {said}")
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.subplots()
-    axes.patch.set_alpha(0)
-    return figure, axes
+        return as_svg(figure, "modalities", f"Bar plot of UAR: {said}")
 
 
 def _curve(axes: Axes, points: Sequence[RoundPoint], colour: str, name: str) -> None:
@@ -129,12 +98,3 @@ def _alike(sites: Sequence[SiteAccount]) -> list[tuple[list[str], SiteAccount]]:
 def _listed(names: Sequence[str], most: int = 3) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _svg(figure: Figure, salt: str, said: str) -> str:
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    named = f'<svg role="img" aria-label="{html.escape(said)}"'
-    return svg[svg.index("<svg") :].replace("<svg", named, 1).replace(INK, "currentColor")
