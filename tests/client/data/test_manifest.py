@@ -236,7 +236,7 @@ class TestParquet:
 
 
 def test_files_that_are_no_table(tmp_path):
-    assert "no such file" in refused(tmp_path / "none.csv")
+    assert f"{tmp_path / 'none.csv'}: no such file" in refused(tmp_path / "none.csv")
     (tmp_path / "x.xlsx").write_bytes(b"PK")
     assert ".csv or .parquet" in refused(tmp_path / "x.xlsx")
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\na,p,caf\xe9,joy\n")
