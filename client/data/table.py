@@ -44,7 +44,7 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: when the file is missing, too large, or neither CSV nor Parquet.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file; expected a manifest ending in .csv or .parquet")
     check_size(path, MAX_TABLE_BYTES)
     if path.suffix.lower() == ".parquet":
