@@ -125,8 +125,14 @@ def _configuration(folder: Path, home: Path, name: str, where: Address, port: in
     group = Group(home, "coordinator", tuple(PROCESSES))
     write_units(folder / "systemd", group, name, PROCESSES)
     (folder / PORT).write_text(json.dumps({"superlink": port}) + "\n", encoding="utf-8")
-    nginx = NGINX.substitute(home=str(home), host=where.host, port=where.port, inner=port)
-    (folder / "nginx.conf").write_text(nginx, encoding="utf-8")
+    (folder / "nginx.conf").write_text(_nginx(home, where, port), encoding="utf-8")
+
+
+def _nginx(home: Path, where: Address, inner: int) -> str:
+    is_v6 = ":" in where.host
+    host = f"[{where.host}]" if is_v6 else where.host
+    listen = f"[::]:{where.port}" if is_v6 else str(where.port)
+    return NGINX.substitute(home=str(home), host=host, listen=listen, inner=inner)
 
 
 def enrol(root: Path, paths: Sequence[Path]) -> CoordinatorCard:

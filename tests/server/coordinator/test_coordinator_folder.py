@@ -1,5 +1,6 @@
 """A coordinator from nothing: its folder, whom it enrols, and what it refuses."""
 
+import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +64,16 @@ def test_the_proxy_lets_only_the_fleet_through(hub: Path) -> None:
     assert text.count("proxy_pass") == 1
     assert "location /v1/fleet/ {" in text
     assert "listen 8443 ssl" in text
-    assert "${" not in text
+    assert re.search(r"location /v1/fleet/ \{\s+limit_except POST \{\s+deny all;", text)
+    assert not re.search(r"\$[a-z{]", text)
+
+
+def test_a_proxy_at_an_address_of_version_6_listens_there(tmp_path: Path) -> None:
+    init_coordinator(tmp_path / "a hub", "hub", "[::1]:8443", NOW)
+    text = (tmp_path / "a hub" / "nginx.conf").read_text()
+    assert "listen [::]:8443 ssl;" in text
+    assert "server_name [::1];" in text
+    assert f'ssl_certificate "{tmp_path}/a hub/server.crt";' in text
 
 
 def test_enrolled_sites_stand_on_the_card_and_in_the_roster(hub: Path, tmp_path: Path) -> None:
