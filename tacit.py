@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("simulations.commands:app",),
     ),
     "studies": ("List the studies that come with Tacit.", ("simulations.commands:app",)),
+    "model": ("What a study's model is.", ("simulations.model.commands:app",)),
     "draft": (
         "Write a first study for recordings of your own.",
         ("simulations.commands:app",),
