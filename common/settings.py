@@ -15,6 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from common.chosen import chosen_modalities, with_only
 from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError
 from common.rules import POLICY_RULES, STUDY_RULES, Entries, Rule, flat_keys
@@ -61,14 +62,15 @@ def load_study(name: str, overrides: Iterable[str] = (), own: Path | None = None
 
     Args:
         name: as for `find_study`.
-        overrides: key=value pairs.
+        overrides: key=value pairs; `modalities=a,b` keeps these modalities alone.
         own: a folder of further studies, such as a site's.
 
     Raises:
         ConfigError: no such study, or a key or value that does not fit; names the line.
     """
     path = find_study(name, own)
-    study = _load(Study, path, tuple(overrides), STUDY_RULES)
+    rest, names = chosen_modalities(overrides)
+    study = with_only(_load(Study, path, rest, STUDY_RULES), names)
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)
         raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
