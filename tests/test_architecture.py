@@ -45,6 +45,7 @@ DOORS = {
     "grpc_health": ("client.site.health",),
     "ray": (),
 }
+    "transformers": ("client.data.encoders.loading",),
 """Dependency -> the only modules that may import it."""
 
 CLOSED = {

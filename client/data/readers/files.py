@@ -57,9 +57,14 @@ def content_hash(files: Sequence[Path]) -> str:
     """Return the SHA-256 over the contents of files, in their order."""
     outer = hashlib.sha256()
     for path in files:
-        inner = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                inner.update(chunk)
-        outer.update(inner.digest())
+        outer.update(bytes.fromhex(file_hash(path)))
     return outer.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, as `sha256sum` does."""
+    inner = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            inner.update(chunk)
+    return inner.hexdigest()

@@ -1,0 +1,198 @@
+"""What an encoder's folder may hold: a closed list, and no way to run code from it."""
+
+import hashlib
+import json
+import struct
+
+import pytest
+
+from client.data.encoders.folder import look_through
+from common.errors import ConfigError
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_every_file_is_hashed_and_the_card_names_the_licence(copied):
+    found = look_through(copied("wavlm"))
+    assert list(found.files) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert list(found.papers) == ["README.md"]
+    for name, digest in found.files.items():
+        assert digest == hashlib.sha256((found.path / name).read_bytes()).hexdigest()
+    assert found.licence == "mit"
+    assert found.parameters > 1000
+
+
+def test_the_hash_is_that_of_the_list_that_sha256sum_prints(copied):
+    found = look_through(copied("wavlm"))
+    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(found.files.items()))
+    lines = "".join(f"{found.files[name]}  {name}\n" for name in sorted(found.files))
+    assert listed == lines
+    assert found.sha256 == hashlib.sha256(lines.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_any_change_of_a_file_that_matters_changes_the_hash(copied, name):
+    path = copied("wavlm")
+    before = look_through(path).sha256
+    data = (path / name).read_bytes()
+    (path / name).write_bytes(data + b" " if name.endswith("json") else data[:-1] + b"\7")
+    assert look_through(path).sha256 != before
+
+
+def test_the_card_changes_no_hash_and_hidden_files_are_no_business_of_ours(copied):
+    path = copied("wavlm")
+    before = look_through(path).sha256
+    (path / "README.md").write_text("other words")
+    (path / ".cache").mkdir()
+    (path / ".cache" / "download.py").write_text("raise SystemExit")
+    (path / ".gitattributes").write_text("*.bin lfs")
+    assert look_through(path).sha256 == before
+
+
+@pytest.mark.parametrize(
+    ("card", "given", "licence"),
+    [
+        ("---\nlicense: cc-by-nc-4.0\n---\n", "", "cc-by-nc-4.0"),
+        ("---\nlicense: mit\n---\n", "bought", "bought"),
+        ("---\nlicense: [a, b]\n---\n", "", "unknown"),
+        ("---\n: : [\n---\n", "", "unknown"),
+        ("# no front matter", "", "unknown"),
+        (None, "", "unknown"),
+    ],
+)
+def test_the_licence_is_the_sites_word_then_the_cards_then_unknown(copied, card, given, licence):
+    path = copied("wavlm")
+    if card is None:
+        (path / "README.md").unlink()
+    else:
+        (path / "README.md").write_text(card)
+    assert look_through(path, given).licence == licence
+
+
+def bad_pickled_weights(path):
+    (path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
+
+
+def bad_pickled_weights_below(path):
+    (path / "onnx").mkdir()
+    (path / "onnx" / "model.onnx").write_bytes(b"x")
+
+
+def bad_code(path):
+    (path / "modeling_own.py").write_text("raise SystemExit")
+
+
+def bad_auto_map(path):
+    edit(path / "config.json", auto_map={"AutoModel": "modeling_own.Own"})
+
+
+def bad_auto_map_inside(path):
+    edit(path / "config.json", text_config={"auto_map": {"AutoModel": "x--y.Own"}})
+
+
+def bad_auto_map_of_the_processor(path):
+    edit(path / "preprocessor_config.json", auto_map={"AutoFeatureExtractor": "own.Own"})
+
+
+def bad_quantised(path):
+    edit(path / "config.json", quantization_config={"quant_method": "gptq"})
+
+
+def bad_attention_from_the_hub(path):
+    edit(path / "config.json", _attn_implementation="kernels-community/flash-attn")
+
+
+def bad_adapter(path):
+    (path / "adapter_config.json").write_text("{}")
+
+
+def bad_link_out(path):
+    outside = path.parent.parent / "secret.json"
+    outside.write_text("{}")
+    (path / "vocab.json").symlink_to(outside)
+
+
+def bad_folder_link_out(path):
+    (path / "more").symlink_to(path.parent.parent)
+
+
+def bad_truncated(path):
+    data = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def bad_huge_tensors(path):
+    shape = {"w": {"dtype": "F32", "shape": [1 << 40, 1 << 20], "data_offsets": [0, 1 << 62]}}
+    header = json.dumps(shape).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 64)
+
+
+def bad_header_length(path):
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+
+
+def bad_huge_layers(path):
+    edit(path / "config.json", num_hidden_layers=10**9)
+
+
+def bad_huge_width(path):
+    edit(path / "config.json", hidden_size=1 << 40)
+
+
+def bad_huge_padding(path):
+    edit(path / "preprocessor_config.json", chunk_length=10**9)
+
+
+def bad_no_config(path):
+    (path / "config.json").unlink()
+
+
+def bad_no_weights(path):
+    (path / "model.safetensors").unlink()
+
+
+def bad_empty_weights(path):
+    (path / "model.safetensors").write_bytes(b"")
+
+
+def bad_json(path):
+    (path / "config.json").write_text("{not json")
+
+
+def bad_nested_json(path):
+    (path / "config.json").write_text("[" * 100_000)
+
+
+def bad_unknown_file(path):
+    (path / "weights.dat").write_bytes(b"x")
+
+
+def bad_index(path):
+    (path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"w": "../elsewhere.safetensors"}})
+    )
+
+
+BAD = {name: made for name, made in globals().items() if name.startswith("bad_")}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_bad_folder_is_refused(copied, name):
+    path = copied("wavlm")
+    BAD[name](path)
+    with pytest.raises(ConfigError) as refusal:
+        look_through(path)
+    assert "wavlm" in str(refusal.value)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is none"):
+        look_through(tmp_path / "nothing")
+
+
+def test_a_link_inside_the_folder_is_a_file_like_others(copied):
+    path = copied("wavlm")
+    (path / "vocab.json").symlink_to(path / "config.json")
+    assert "vocab.json" in look_through(path).files
