@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from client.data.arrays import SiteData
-from client.train import loss_per_clip
 from common.config import Study
 from common.errors import ConfigError
 from common.inputs import input_shapes
+from common.models.heads import loss_per_clip
+from common.targets import Targets, targets_of
 
 CANARIES = 8
 ORDINARY = 3
@@ -140,13 +141,22 @@ def _person(study: Study, clips: int, loudness: float, draw: np.random.Generator
         name: (loudness * draw.standard_normal((clips, *shape))).astype(np.float32)
         for name, shape in shapes.items()
     }
-    label = int(draw.integers(len(study.classes)))
-    y_NC = np.zeros((clips, len(study.classes)), dtype=np.float32)
-    y_NC[:, label] = 1
+    y_NC = np.tile(_target(targets_of(study), draw), (clips, 1))
     present_NM = np.ones((clips, len(shapes)), dtype=np.bool_)
     names = tuple(map(str, range(clips)))
     person_N = np.zeros(clips, dtype=np.int64)
     return SiteData(x, present_NM, y_NC, person_N, ("0",), names, np.full(clips, ""))
+
+
+def _target(targets: Targets, draw: np.random.Generator) -> NDArray[np.float32]:
+    """Draw a class, and for each dimension and label one end of it."""
+    y_T = np.zeros(targets.columns, dtype=np.float32)
+    first = len(targets.classes)
+    if first:
+        y_T[draw.integers(first)] = 1
+    for column in range(first, targets.columns, 2):
+        y_T[column + draw.integers(2)] = 1
+    return y_T
 
 
 def _in_turn(

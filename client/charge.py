@@ -6,6 +6,7 @@ from typing import cast
 
 from client.session import Session
 from common.budget import round_event
+from common.config import Study
 from common.errors import OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
@@ -54,7 +55,13 @@ def event_of(session: Session, task: str) -> Event:
     if task == "train" and study.privacy.mode != "none":
         return round_event(study, len(session.roster), parameters_of(study))
     what = "model updates" if task == "train" else WHAT[task]
+    if task == "evaluate" and (study.dimensions or study.labels or _votes(study)):
+        what = f"{what} and sums of ratings"
     return ExactThroughSecureSum(what, session.site.policy.min_persons)
+
+
+def _votes(study: Study) -> bool:
+    return study.training.class_target == "raters"
 
 
 def _opening(session: Session) -> Opening:

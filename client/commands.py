@@ -34,6 +34,6 @@ def predict_command(
 def evaluate_command(run: Run, manifest: Manifest, device: Device = "auto") -> None:
     """Say how well a finished run's model reads a labelled manifest, and whom it reads badly."""
     found = predict(run, manifest, labels=True, device=device)
-    metrics = measure(found)
-    people = tables.persons(by_person(found))
-    console.print(tables.figures(metrics), tables.confusion(metrics), people, sep="\n")
+    figures, people = measure(found), tables.persons(by_person(found))
+    parts = tables.figures(figures), tables.confusion(figures.classes), people
+    console.print(*parts, sep="\n")

@@ -3,10 +3,13 @@
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
+from client.balance import balanced, weights_by_person, weights_by_site
 from client.charge import charge
 from client.data.arrays import SiteData
 from client.evaluate import evaluation_counts
@@ -20,8 +23,6 @@ from client.train import (
     to_batch,
     train_openly,
     train_privately,
-    weights_by_person,
-    weights_by_site,
 )
 from common.budget import grid_of
 from common.parameters import Arrays, to_arrays
@@ -33,6 +34,7 @@ from common.secagg.masks import Words
 from common.secagg.roster import Context
 from common.standardise import statistics_lanes
 from common.sums import parameters_of, statistics_shapes
+from common.targets import targets_of
 
 Entropy = Callable[[int], bytes]
 
@@ -89,7 +91,8 @@ def _statistics(session: Session, model: Arrays, entropy: Entropy) -> Words:
 
 def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
     data = enough(session, session.load(model, session.evaluation_data))
-    lanes = evaluation_counts(session.model, data, session.study, session.device)
+    fewest = session.site.policy.min_persons
+    lanes = evaluation_counts(session.model, data, session.study, session.device, fewest)
     layout = session.member.policy.layouts["evaluate"]
     return ring.encode(layout, {}, {}, {name: np.int64(n) for name, n in lanes.items()}, entropy)
 
@@ -105,7 +108,8 @@ def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
     study, before = session.study, to_arrays(session.model)
     weight_N = np.ones(len(data), dtype=np.float32)
     if study.training.balance_classes and len(data):
-        weight_N = weights_by_site(data.y_NC)
+        y_NC, weight_N = balanced(data, targets_of(study), weights_by_site)
+        data = replace(data, y_NC=y_NC)
     generator = torch.Generator().manual_seed(int.from_bytes(entropy(7), "little"))
     if len(data):
         batch = to_batch(data, weight_N, session.device)
@@ -144,8 +148,11 @@ def _private_inputs(session: Session, data: SiteData) -> tuple[Batch, Units, Pri
     """A site's clips, its units and the public constants of its DP steps."""
     study, privacy = session.study, session.study.privacy
     by_person = study.training.balance_classes and privacy.unit == "person"
-    ones_N = np.ones(len(data), dtype=np.float32)
-    weight_N = weights_by_person(data.y_NC, data.person_N) if by_person else ones_N
+    weight_N = np.ones(len(data), dtype=np.float32)
+    if by_person:
+        weigh = partial(weights_by_person, person_N=data.person_N)
+        y_NC, weight_N = balanced(data, targets_of(study), weigh)
+        data = replace(data, y_NC=y_NC)
     step = PrivateStep(
         privacy.sampling_rate,
         privacy.clips_per_person if privacy.unit == "person" else 1,

@@ -3,12 +3,12 @@
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from client.site.audit_log import AUDIT_LOG
-from common.config import SitePolicy
+from common.config import FrozenEncoder, SitePolicy
 from common.errors import ConfigError
 from common.settings import load_policy
 
@@ -69,6 +69,14 @@ class SiteFolder:
     def cache(self) -> Path:
         """Extracted features."""
         return self.root / self.policy.cache
+
+    @property
+    def encoders(self) -> dict[str, FrozenEncoder]:
+        """The frozen encoders that the policy names, their paths resolved."""
+        return {
+            name: replace(encoder, path=str(self.root / encoder.path))
+            for name, encoder in self.policy.encoders.items()
+        }
 
 
 def log(root: Path, event: str, **details: str | int | float | bool) -> None:

@@ -1,5 +1,6 @@
 """A finished run's model on recordings of one's own: probabilities, and how good they are."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,16 +14,17 @@ from safetensors.numpy import load_file
 
 from client.data.arrays import SiteData
 from client.data.load import load_site_data
-from client.evaluate import probabilities
+from client.evaluate import Said, Truth, counts_of, say
 from client.session import presence
 from client.train import device_of, to_batch
-from common.affect import Metrics, metrics_from_lanes, person_counts
+from common.affect import Evaluation, lanes_of, read_evaluation
 from common.config import Study
-from common.errors import ConfigError, ProtocolError
+from common.errors import ConfigError, DataError, ProtocolError
 from common.models.registry import build
 from common.parameters import load_arrays
 from common.settings import load_study
 from common.standardise import split, standardise
+from common.targets import targets_of
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,38 @@ class Predicted:
     Args:
         study: the run's study.
         data: the clips.
-        probabilities_NC: class probabilities, in the order of study.classes.
+        said: shares of the classes in the order of study.classes, and a place in its range for
+            each dimension and label.
     """
 
     study: Study
     data: SiteData
-    probabilities_NC: NDArray[np.float32]
+    said: Said
+
+    @property
+    def probabilities_NC(self) -> NDArray[np.float32]:
+        """Shares of the classes."""
+        return self.said.class_NC
 
 
 @dataclass(frozen=True)
 class PersonRow:
-    """How well one person's clips were read."""
+    """How well one person's clips were read.
+
+    Args:
+        person_id: who.
+        clips: how many.
+        right: whose class is right.
+        uar: over the person's own classes; NaN where the study has none.
+        error: mean distance from the ratings, as a share of their ranges, and of the labels from
+            what holds; NaN where the study has neither.
+    """
 
     person_id: str
     clips: int
     right: int
     uar: float
+    error: float = float("nan")
 
 
 def predict(run: Path, manifest: Path, *, labels: bool, device: str = "auto") -> Predicted:
@@ -68,7 +86,7 @@ def predict(run: Path, manifest: Path, *, labels: bool, device: str = "auto") ->
     data = load_site_data(study, manifest, None, labels=labels)
     data = replace(data, x=standardise(data.x, presence(data), statistics))
     batch = to_batch(data, np.ones(len(data), dtype=np.float32), on)
-    return Predicted(study, data, probabilities(model.to(on), batch))
+    return Predicted(study, data, say(model.to(on), batch, len(study.classes)))
 
 
 def _finished(run: Path) -> tuple[Study, torch.nn.Module, dict[str, NDArray[np.float32]]]:
@@ -88,40 +106,64 @@ def _finished(run: Path) -> tuple[Study, torch.nn.Module, dict[str, NDArray[np.f
 
 
 def write_probabilities(predicted: Predicted, out: Path) -> None:
-    """Write one row a clip: sample_id, person_id, label (the likeliest), p_CLASS; mode 0600."""
-    data, classes = predicted.data, predicted.study.classes
+    """Write one row a clip; mode 0600.
+
+    The columns are sample_id and person_id; label (the likeliest) and p_CLASS; value_DIMENSION in
+    the study's range; yes_LABEL, how likely it holds.
+    """
+    data, said, targets = predicted.data, predicted.said, targets_of(predicted.study)
     columns: dict[str, object] = {
         "sample_id": list(data.sample_ids),
         "person_id": [data.person_ids[person] for person in data.person_N],
-        "label": [classes[index] for index in predicted.probabilities_NC.argmax(axis=1)],
     }
-    for column, name in enumerate(classes):
-        columns[f"p_{name}"] = predicted.probabilities_NC[:, column]
+    if targets.classes:
+        best_N = said.class_NC.argmax(axis=1)
+        columns["label"] = [targets.classes[index] for index in best_N]
+    for column, name in enumerate(targets.classes):
+        columns[f"p_{name}"] = said.class_NC[:, column]
+    for place_N, (name, scale) in zip(said.place_NK.T, targets.scales.items(), strict=True):
+        kind = "yes" if scale.is_label else "value"
+        columns[f"{kind}_{name}"] = scale.least + place_N * np.float32(scale.span)
     out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), out)
     out.chmod(0o600)
 
 
-def measure(predicted: Predicted) -> Metrics:
-    """Every figure of a labelled manifest, with intervals by person."""
-    data, classes = predicted.data, predicted.study.classes
-    answered_N = np.asarray(data.present_NM.any(axis=1))
-    lanes = person_counts(predicted.probabilities_NC, data.y_NC, data.person_N, classes, answered_N)
-    return metrics_from_lanes(lanes, classes)
+def measure(predicted: Predicted) -> Evaluation:
+    """Every figure of a labelled manifest, with intervals by person; views are left out.
+
+    Raises:
+        DataError: no clip has any target.
+    """
+    study = predicted.study
+    truth = Truth.of(predicted.data, targets_of(study), min_persons=1)
+    lanes = dict.fromkeys(lanes_of(study), 0) | counts_of(predicted.said, truth, study)
+    found = read_evaluation(lanes, study)
+    if found.is_empty:
+        raise DataError("evaluation: expected at least one labelled clip, found none")
+    return replace(found, views={}, dimension_views={}, label_views={})
 
 
 def by_person(predicted: Predicted) -> tuple[PersonRow, ...]:
     """How well each person's clips were read, worst first."""
-    data = predicted.data
-    truth_N, given_N = data.y_NC.argmax(axis=1), predicted.probabilities_NC.argmax(axis=1)
+    data, said = predicted.data, predicted.said
+    truth = Truth.of(data, targets_of(predicted.study), min_persons=1)
     rows = []
     for person, name in enumerate(data.person_ids):
         mine_N = data.person_N == person
-        recalls = [
-            float((given_N[mine_N & (truth_N == c)] == c).mean()) for c in set(truth_N[mine_N])
-        ]
-        right = int((truth_N[mine_N] == given_N[mine_N]).sum())
-        if recalls:
-            uar = sum(recalls) / len(recalls)
-            rows.append(PersonRow(name, int(mine_N.sum()), right, uar))
-    return tuple(sorted(rows, key=lambda row: row.uar))
+        class_NC, away_NK = truth.class_NC[mine_N], np.abs(truth.place_NK - said.place_NK)[mine_N]
+        right, uar = _recall(class_NC, said.class_NC[mine_N])
+        error = float(np.nanmean(away_NK)) if np.isfinite(away_NK).any() else math.nan
+        if not (math.isnan(uar) and math.isnan(error)):
+            rows.append(PersonRow(name, int(mine_N.sum()), right, uar, error))
+    return tuple(sorted(rows, key=lambda row: -row.error if math.isnan(row.uar) else row.uar))
+
+
+def _recall(truth_NC: NDArray[np.float32], said_NC: NDArray[np.float32]) -> tuple[int, float]:
+    """Clips that are right, and the mean recall over the classes that occur; NaN without any."""
+    known_N = truth_NC.any(axis=1)
+    if not known_N.any():
+        return 0, math.nan
+    truth_N, given_N = truth_NC[known_N].argmax(axis=1), said_NC[known_N].argmax(axis=1)
+    recalls = [float((given_N[truth_N == c] == c).mean()) for c in set(truth_N)]
+    return int((truth_N == given_N).sum()), sum(recalls) / len(recalls)

@@ -146,7 +146,14 @@ class Session:
     @cached_property
     def _data(self) -> SiteData:
         scopes = self.site.policy.consent_scopes.get(self.study.purpose)
-        data = load_site_data(self.study, self.site.manifest, self.site.cache, scopes=scopes)
+        data = load_site_data(
+            self.study,
+            self.site.manifest,
+            self.site.cache,
+            scopes=scopes,
+            encoders=self.site.encoders,
+            device=self.device,
+        )
         hidden = [name for name in sorted(data.x) if name not in self.modalities]
         return without(data, hidden)
 

@@ -7,7 +7,9 @@ from rich.table import Table
 from client.data.check import CheckReport
 from client.data.importers.writing import ImportReport
 from client.predict import PersonRow
-from common.affect import Estimate, Metrics
+from common.affect import Evaluation, Metrics
+from common.affect.classes import CONFIDENCE
+from common.affect.figures import figures_of
 
 
 def imported(report: ImportReport) -> Table:
@@ -49,31 +51,28 @@ def _few(notes: tuple[str, ...], most: int = 20) -> tuple[str, ...]:
     return notes if len(notes) <= most else (*notes[:most], *more)
 
 
-def figures(metrics: Metrics) -> Table:
+def figures(found: Evaluation) -> Table:
     """Every figure with its interval."""
-    table = Table(title=f"{metrics.clips} clips of {metrics.persons} persons")
-    for column in ("", "%", f"{metrics.confidence:.0%} interval by person"):
+    table = Table(title=f"{found.persons} persons")
+    for column in ("", "value", f"{CONFIDENCE:.0%} interval by person"):
         table.add_column(column, justify="left" if not column else "right")
-    table.add_row("UAR", *_cells(metrics.uar))
-    table.add_row("weighted F1", *_cells(metrics.weighted_f1))
-    table.add_row("macro F1", *_cells(metrics.macro_f1))
-    table.add_row("accuracy", *_cells(metrics.accuracy))
-    table.add_row("chance", f"{100 * metrics.chance:.1f}", "")
+    for one in figures_of(found):
+        table.add_row(one.name, one.text, one.interval)
+    if found.classes:
+        table.title = f"{found.classes.clips} clips of {found.persons} persons"
+        table.add_row("chance", f"{100 * found.classes.chance:.1f} %", "")
     return table
 
 
-def _cells(estimate: Estimate) -> tuple[str, str]:
-    interval = f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}"
-    return f"{100 * estimate.value:.1f}", interval
-
-
-def confusion(metrics: Metrics) -> Table:
-    """Counts of label against what the model says."""
+def confusion(metrics: Metrics | None) -> Table | str:
+    """Counts of label against what the model says; nothing where there are no classes."""
+    if metrics is None:
+        return ""
     table = Table(title="confusion: row is the label, column what the model says")
     for column in ("", *metrics.classes, "recall %"):
         table.add_column(column, justify="left" if not column else "right")
     for name, row in zip(metrics.classes, metrics.confusion_CC, strict=True):
-        recall = f"{100 * metrics.recall[name]:.1f}" if name in metrics.recall else "–"
+        recall = f"{100 * metrics.recall[name].value:.1f}" if name in metrics.recall else "–"
         table.add_row(name, *(str(count) for count in row), recall)
     return table
 
@@ -81,8 +80,14 @@ def confusion(metrics: Metrics) -> Table:
 def persons(rows: tuple[PersonRow, ...]) -> Table:
     """How well each person is read, worst first."""
     table = Table(title="by person, worst first")
-    for column in ("person", "clips", "right", "UAR"):
+    has_class, has_error = (
+        any(not math.isnan(getattr(row, name)) for row in rows) for name in ("uar", "error")
+    )
+    more = ("right", "UAR") if has_class else ()
+    for column in ("person", "clips", *more, *(("error %",) if has_error else ())):
         table.add_column(column, justify="left" if column == "person" else "right")
     for row in rows:
-        table.add_row(row.person_id, str(row.clips), str(row.right), f"{100 * row.uar:.1f}")
+        cells = (str(row.right), f"{100 * row.uar:.1f}") if has_class else ()
+        away = (f"{100 * row.error:.1f}",) if has_error else ()
+        table.add_row(row.person_id, str(row.clips), *cells, *away)
     return table

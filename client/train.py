@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from client.data.arrays import SiteData
 from client.precision import PLAIN, Arithmetic
 from common.config import Study, Training
 from common.errors import ConfigError
+from common.models.heads import loss_per_clip
 from common.privacy.clipping import clipped_sum
 from common.privacy.mechanism import CryptoStream, add_noise
 
@@ -28,7 +28,7 @@ class Batch:
     Args:
         x: modality -> (B, *shape).
         present_BM: which clip has which modality.
-        y_BC: label distributions.
+        y_BC: targets, in the columns of common.targets.
         weight_B: weight of each clip in the loss.
     """
 
@@ -75,39 +75,6 @@ def to_batch(data: SiteData, weight_N: NDArray[np.float32], device: torch.device
         torch.from_numpy(data.y_NC).to(device),
         torch.from_numpy(weight_N).to(device),
     )
-
-
-def loss_per_clip(logits_BC: Tensor, y_BC: Tensor) -> Tensor:
-    """Cross-entropy against a label distribution, one value a clip."""
-    return -(y_BC * functional.log_softmax(logits_BC, dim=-1)).sum(-1)
-
-
-def weights_by_site(y_NC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Inverse class frequency over all clips of the site, mean 1; only without privacy."""
-    return _inverse_frequency(y_NC)
-
-
-def weights_by_person(
-    y_NC: NDArray[np.float32], person_N: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Inverse class frequency within each person's own clips, mean 1 for each person.
-
-    Guarantees:
-        A person's weights depend on that person's clips alone, so one person's gradient does
-        not depend on anyone else and clipping it bounds what that person changes.
-    """
-    weight_N = np.ones(len(y_NC), dtype=np.float32)
-    for person in np.unique(person_N):
-        mine = person_N == person
-        weight_N[mine] = _inverse_frequency(y_NC[mine])
-    return weight_N
-
-
-def _inverse_frequency(y_NC: NDArray[np.float32]) -> NDArray[np.float32]:
-    mass_C = y_NC.sum(0)
-    inverse_C = np.divide(1.0, mass_C, out=np.zeros_like(mass_C), where=mass_C > 0)
-    weight_N = y_NC @ inverse_C
-    return np.asarray(weight_N / max(float(weight_N.mean()), 1e-12), dtype=np.float32)
 
 
 def optimizer_of(model: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -235,9 +202,10 @@ def train_privately(
             summed,
             noise_multiplier=step.noise_multiplier,
             max_grad_norm=step.max_grad_norm,
+            divisor=step.expected_units,
         )
         for name, parameter in model.named_parameters():
-            parameter.grad = noisy[name] / step.expected_units
+            parameter.grad = noisy[name]
         optimizer.step()
 
 

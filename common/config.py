@@ -199,6 +199,22 @@ class PurposeException:
 
 
 @dataclass(frozen=True)
+class FrozenEncoder:
+    """Where a pretrained encoder lies at a site; a study knows its name and hash alone.
+
+    Args:
+        path: of its folder; relative to the site's folder, or absolute.
+        sha256: the one that this site accepts, as `tacit data encoder` prints it; empty leaves
+            it to the study, which always names one.
+        licence: of its weights; empty takes the model card's.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class SitePolicy:
     """What a site allows, whatever the coordinator asks: default deny.
 
@@ -214,6 +230,8 @@ class SitePolicy:
             a clip without such a word is left out. A purpose that is not listed here must be
             named itself, where the manifest has that column.
         modalities: the modalities that this site lets be used; empty allows what the manifest has.
+        encoders: name -> the frozen encoder that this site means by it; a study that names
+            another is refused.
         labels: the labels in this site's data; a study whose classes lack one is refused before
             data is read. Empty leaves it to the data.
         folds: in how many folds this site's persons may be dealt; a study asks for just that
@@ -253,6 +271,7 @@ class SitePolicy:
     ethics: Ethics = field(default_factory=Ethics)
     consent_scopes: dict[str, list[str]] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
+    encoders: dict[str, FrozenEncoder] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     folds: int = 0
     unit: str = "person"

@@ -6,8 +6,9 @@ here; a test checks that the shapes agree.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.config import Modality, Study
@@ -31,15 +32,56 @@ class FrontEndSpec:
         shape: from complete options to the shape of one clip: (F,), (T, F) or (C, H, W).
         options: every option with its default; None marks one that the study must give.
         sizes: the options that are sizes: whole numbers from 1 to MAX_SIZE.
+        rules: of other options: whether a value fits, and what was expected in words.
     """
 
     modality: str
     shape: Callable[[Options], Shape]
     options: Options
     sizes: tuple[str, ...] = ()
+    rules: Mapping[str, tuple[Callable[[object], bool], str]] = field(default_factory=dict)
 
 
 MAX_SIZE = 65_536
+ENCODER = "encoder"
+"""In a study: the frozen encoder for the modality's kind."""
+
+
+def _matches(pattern: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value))
+
+
+def _between(low: float, high: float) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+def _encoder(modality: str, options: Options) -> FrontEndSpec:
+    """A frozen encoder that reads a kind of modality: vectors of the size that the study says."""
+    common = {"model": None, "sha256": None, "dim": None, "layer": -1, "pooling": "mean"}
+    return FrontEndSpec(
+        modality,
+        lambda o: (o["dim"],),
+        {**common, "centre": 0.0, "scale": 1.0, **options},
+        sizes=("dim",),
+        rules={
+            "model": (_matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), "an encoder's name"),
+            "sha256": (_matches("[0-9a-f]{64}"), "the sha256 that `tacit data encoder` prints"),
+            "layer": (
+                lambda value: _between(-512, 512)(value) and isinstance(value, int),
+                "a whole number: -1 is the output, 0 what comes before the first layer",
+            ),
+            "pooling": (lambda value: value in ("mean", "first"), "mean or first"),
+            **{k: rule for k, rule in _ENCODER_RULES.items() if k in options},
+        },
+    )
+
+
+_ENCODER_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "chunk_s": (_between(1, 60), "a number from 1 to 60"),
+    "frames_hz": (_between(0.01, 30), "a number from 0.01 to 30"),
+}
 
 FRONT_ENDS: dict[str, FrontEndSpec] = {
     "speech_functionals": FrontEndSpec("audio", lambda _: (SPEECH_DIM,), {}),
@@ -64,6 +106,10 @@ FRONT_ENDS: dict[str, FrontEndSpec] = {
         {"dim": None, "centre": 0.0, "scale": 1.0},
         sizes=("dim",),
     ),
+    "audio_encoder": _encoder("audio", {"chunk_s": 30.0}),
+    "image_encoder": _encoder("image", {}),
+    "text_encoder": _encoder("text", {}),
+    "video_encoder": _encoder("video", {"frames_hz": 1.0}),
 }
 
 DEFAULT_FRONT_END = {
@@ -90,13 +136,14 @@ def kind_of(modality: str) -> str:
 
 
 def front_end_of(modality: str, settings: Modality) -> str:
-    """Return the name of the front end that reads a modality ("auto" is resolved here).
+    """Return the name of the front end that reads a modality ("auto" and "encoder" end here).
 
     Raises:
         ConfigError: when the front end is unknown or reads another kind of modality.
     """
     kind = kind_of(modality)
-    name = DEFAULT_FRONT_END[kind] if settings.front_end == "auto" else settings.front_end
+    words = {"auto": DEFAULT_FRONT_END[kind], ENCODER: f"{kind}_{ENCODER}"}
+    name = words.get(settings.front_end, settings.front_end)
     fitting = sorted(n for n, spec in FRONT_ENDS.items() if spec.modality == kind)
     if name not in fitting:
         raise ConfigError(
@@ -123,7 +170,29 @@ def options_of(modality: str, settings: Modality) -> dict[str, Any]:
     options = {**spec.options, **settings.options}
     for key in spec.sizes:
         _check_size(f"{where}.{key}", options[key])
+    for key, (fits, expected) in spec.rules.items():
+        if not fits(options[key]):
+            raise ConfigError(f"{where}.{key}: expected {expected}, found {options[key]!r}")
     return options
+
+
+def encoders_of(study: Study) -> dict[str, str]:
+    """Return the frozen encoders that a study needs: name -> sha256.
+
+    Raises:
+        ConfigError: when a modality is not well described, or one name has two hashes.
+    """
+    found: dict[str, str] = {}
+    for modality, settings in sorted(study.modalities.items()):
+        if not front_end_of(modality, settings).endswith(f"_{ENCODER}"):
+            continue
+        options = options_of(modality, settings)
+        if found.setdefault(options["model"], options["sha256"]) != options["sha256"]:
+            raise ConfigError(
+                f"modalities.{modality}.options.sha256: {options['model']} has another one "
+                "elsewhere in the study"
+            )
+    return found
 
 
 def input_shapes(study: Study) -> dict[str, Shape]:

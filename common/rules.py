@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from common.config import Ethics, PurposeException, Study
+from common.config import Ethics, FrozenEncoder, PurposeException, Study
 
 Rule = tuple[str, Callable[[Any], bool], str]
 SUITES = ("x25519", "mlkem768_x25519")
@@ -71,6 +71,24 @@ class Entries:
         return next(wrong, None)
 
 
+@dataclass(frozen=True)
+class Named:
+    """Whether a mapping has at most so many entries, with names of a kind and values that fit."""
+
+    names: Matches
+    fits: Callable[[Any], bool]
+    most: int
+
+    def __call__(self, value: Mapping[str, object]) -> bool:
+        """Whether it does."""
+        return len(value) <= self.most and self.first_wrong(value) is None
+
+    def first_wrong(self, value: Mapping[str, object]) -> str | None:
+        """The first key whose name or value does not fit."""
+        wrong = (k for k, v in value.items() if not self.names(k) or not self.fits(v))
+        return next(wrong, None)
+
+
 def _one_of(*names: str) -> tuple[OneOf, str]:
     return OneOf(names), "one of " + ", ".join(names)
 
@@ -121,6 +139,11 @@ def _is_setting_rule(allowed: object) -> bool:
     return allowed == ANY or (
         isinstance(allowed, list | tuple) and all(isinstance(one, scalars) for one in allowed)
     )
+
+
+def _is_encoder(found: FrozenEncoder) -> bool:
+    """Whether this says where an encoder lies, and its hash is one, where there is one."""
+    return bool(found.path) and bool(re.fullmatch("([0-9a-f]{64})?", found.sha256))
 
 
 SETTINGS = Entries((*flat_keys(Study), REST), _is_setting_rule)
@@ -192,6 +215,11 @@ POLICY_RULES: tuple[Rule, ...] = (
         "kind (medical or safety), reference and signed_by, all three or none",
     ),
     ("ethics", _is_approval, "reference, and until as a day like 2027-12-31; both or none"),
+    (
+        "encoders",
+        Named(Matches(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), _is_encoder, 64),
+        "names of encoders, each with a path, and a sha256 of 64 hex digits or none",
+    ),
     ("max_epsilon", *_between(0, 1000)),
     (
         "max_epsilon_per_study",

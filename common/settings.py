@@ -16,11 +16,23 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from common.chosen import chosen_modalities, with_only
-from common.config import Modality, SitePolicy, Study
+from common.config import SitePolicy, Study
 from common.errors import ConfigError
-from common.rules import POLICY_RULES, STUDY_RULES, Entries, Rule, flat_keys
+from common.rules import POLICY_RULES, STUDY_RULES, Entries, Named, Rule, flat_keys
 from common.sections import UNDER_PRIVACY, Section, sections
+from common.targets import check_targets
+from common.written import differences_yaml, plain
 
+__all__ = [
+    "config_hash",
+    "differences_yaml",
+    "find_study",
+    "load_policy",
+    "load_study",
+    "overrides_from_run_config",
+    "study_names",
+    "to_yaml",
+]
 STUDIES = Path(__file__).resolve().parent.parent / "conf" / "studies"
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -71,6 +83,7 @@ def load_study(name: str, overrides: Iterable[str] = (), own: Path | None = None
     path = find_study(name, own)
     rest, names = chosen_modalities(overrides)
     study = with_only(_load(Study, path, rest, STUDY_RULES), names)
+    check_targets(study, str(path))
     if study.split.fold >= max(1, study.split.folds):
         most = max(0, study.split.folds - 1)
         raise ConfigError(f"{path}: split.fold is {study.split.fold}; expected 0 to {most}.")
@@ -105,36 +118,12 @@ def overrides_from_run_config(run_config: Mapping[str, object]) -> tuple[str, ..
 
 def to_yaml(config: object) -> str:
     """A configuration in full, as YAML that `load` reads back to an equal one."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def differences_yaml(study: Study) -> str:
-    """What differs from the defaults, as YAML that `load_study` reads back to an equal study."""
-    given = _plain(study)
-    plain = dataclasses.asdict(Modality())
-    for name, settings in given["modalities"].items():
-        given["modalities"][name] = _difference(settings, plain)
-    return str(yaml.safe_dump(_difference(given, _plain(Study())), sort_keys=False))
-
-
-def _plain(study: Study) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(dataclasses.asdict(study))))
-
-
-def _difference(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in given.items():
-        if isinstance(value, dict) and isinstance(default.get(key), dict) and default[key]:
-            inner = _difference(value, default[key])
-            found |= {key: inner} if inner else {}
-        elif value != default.get(key):
-            found[key] = value
-    return found
+    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
 
 
 def config_hash(config: Study) -> bytes:
     """SHA-256 over the canonical JSON of a study: what every signature of a run binds."""
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(plain(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(b"tacit study v1" + text.encode()).digest()
 
 
@@ -248,7 +237,7 @@ def _nearest(config: Any, key: str) -> str:
     """The nearest known key, when a key is unknown."""
     kind = typing.cast("type", OmegaConf.get_type(config))
     known = (*flat_keys(kind), *(item.name for item in dataclasses.fields(kind)))
-    if key in known or key.startswith("modalities."):
+    if key in known or key.startswith(("modalities.", "dimensions.", "labels.")):
         return ""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f" The nearest key is {near[0]}." if near else ""
@@ -260,7 +249,7 @@ def _check(config: object, rules: tuple[Rule, ...], where: Callable[[str], str])
         for part in key.split("."):
             value = getattr(value, part)
         if not fits(value):
-            inner = fits.first_wrong(value) if isinstance(fits, Entries) else None
+            inner = fits.first_wrong(value) if isinstance(fits, Entries | Named) else None
             at, found = (key, value) if inner is None else (f"{key}.{inner}", value[inner])
             raise ConfigError(f"{where(at)}: {at} is {_shown(found)!r}; expected {expected}.")
 

@@ -6,7 +6,7 @@ every signature, so a site never adds up anything else.
 
 from math import prod
 
-from common.affect import evaluation_lanes, modality_views, view_lanes
+from common.affect.evaluation import counting_lanes, moment_heavy_lanes
 from common.budget import contributors, grid_of
 from common.config import Study
 from common.inputs import Shape, input_shapes
@@ -17,6 +17,8 @@ from common.secagg.roster import Policy, Roster
 
 FIXED_POINT = 1 << 20
 """Statistics are summed as integers, in units of 2^-20."""
+LARGEST_SUM = 1 << 62
+"""What a lane of products may come to over all sites."""
 LARGEST_INPUT = 1 << 10
 """Inputs are cut to ±2^10 in statistics, so that one clip cannot fill a lane."""
 
@@ -74,10 +76,16 @@ def _noisy_layout(study: Study, sites: int) -> Layout:
 
 
 def evaluate_layout(study: Study, sites: int) -> Layout:
-    """Exact counts: moments by person, confusion, calibration, and views of modalities."""
-    views = modality_views(tuple(study.modalities))
-    names = (*evaluation_lanes(study.classes), *view_lanes(study.classes, views))
-    return Layout(sites, exacts=tuple(Exact(name) for name in names))
+    """Exact counts: moments by person, confusion, calibration, and views of modalities.
+
+    Products of sums of ratings grow with the square of a person's clips; their lanes take as much
+    as a sum over so many sites can.
+    """
+    counts = tuple(Exact(name) for name in counting_lanes(study))
+    most = LARGEST_SUM // sites
+    return Layout(
+        sites, exacts=(*counts, *(Exact(name, cap=most) for name in moment_heavy_lanes(study)))
+    )
 
 
 def statistics_layout(study: Study, sites: int) -> Layout:

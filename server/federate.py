@@ -1,18 +1,15 @@
 """A run, from the first model to the last: a plain loop over secret sums."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save
 
-from common.affect import Metrics, metrics_from_lanes, modality_views, view_uars
+from common.affect import Evaluation, described, read_evaluation
 from common.budget import grid_of
 from common.config import Study
-from common.errors import DataError
 from common.models.registry import build
 from common.parameters import Arrays, to_arrays
 from common.secagg.ring import Decoded, FloatArray
@@ -23,19 +20,6 @@ from server.optimizer import OptimizerState, optimizer
 from server.secure_sum import Sums
 
 Report = Callable[[dict[str, object]], None]
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What the sites' held-out persons say of a model.
-
-    Args:
-        metrics: None when no site keeps anybody for evaluation.
-        views: view of modalities -> UAR.
-    """
-
-    metrics: Metrics | None
-    views: dict[str, float | None]
 
 
 def federate(sums: Sums, folder: Path, report: Report) -> Arrays:
@@ -119,24 +103,13 @@ def _from_grid(study: Study, total: Decoded) -> dict[str, FloatArray]:
     return {name: value * step for name, value in lanes if name != "declared_units"}
 
 
-def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluated:
+def evaluate(sums: Sums, number: int, model: Arrays) -> Evaluation:
     """What the persons kept for evaluation say of a round's model, from summed counts."""
     study = sums.study
     rounds = [n for n in range(1, study.training.num_server_rounds + 1) if _evaluates(study, n)]
     total = sums.over("evaluate", rounds.index(number) + 1, model, len(rounds))
     lanes = {name: int(value) for name, value in total.decoded.exacts.items()}
-    views = view_uars(lanes, study.classes, modality_views(tuple(study.modalities)))
-    try:
-        return Evaluated(metrics_from_lanes(lanes, study.classes), views)
-    except DataError:
-        return Evaluated(None, {})
-
-
-def described(evaluated: Evaluated) -> dict[str, object]:
-    """An evaluation as JSON values."""
-    if evaluated.metrics is None:
-        return {}
-    return {"metrics": json.loads(json.dumps(asdict(evaluated.metrics))), "views": evaluated.views}
+    return read_evaluation(lanes, study)
 
 
 def _is_shared(study: Study) -> bool:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from client.draft import UNDER_PRIVACY, draft_study
 from common.config import Study
 from common.errors import ConfigError
 from common.settings import differences_yaml, load_study, study_names
+from common.targets import asked_for
 from simulations.console import aside, console, following
 from simulations.corpus import write_corpus
-from simulations.crossval import Repeat, repeat_study, spread, variants
+from simulations.crossval import repeat_study, spread_table, variants
 from simulations.curves import (
     curves_json,
     plan_curves,
@@ -90,7 +90,7 @@ def crossval_command(
     for name, variant in runs.items():
         with following(f"{chosen.name} {name}", variant.training.num_server_rounds) as watch:
             found.append(repeat_study(variant, where, target, name, watch))
-    console.print(_spread_table(chosen, found))
+    console.print(spread_table(chosen, found))
 
 
 @app.command("curves")
@@ -164,7 +164,7 @@ def draft_command(
         raise ConfigError(f"{out} is already there; choose another name.")
     study = draft_study(out.stem, tuple(find_manifests(data).values()))
     out.write_text(differences_yaml(study) + UNDER_PRIVACY, encoding="utf-8")
-    console.print(f"{out}: {', '.join(study.modalities)} → {', '.join(study.classes)}")
+    console.print(f"{out}: {', '.join(study.modalities)} → {asked_for(study)}")
 
 
 @app.command("studies")
@@ -172,7 +172,7 @@ def studies_command() -> None:
     """List the studies that come with Tacit."""
     for name in study_names():
         study = load_study(name)
-        console.print(f"{name}: {', '.join(study.modalities)} → {', '.join(study.classes)}")
+        console.print(f"{name}: {', '.join(study.modalities)} → {asked_for(study)}")
 
 
 @app.command("demo")
@@ -188,29 +188,3 @@ def demo_command(
 
 def _out(study: Study, out: Path | None) -> Path:
     return out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _spread_table(study: Study, found: list[Repeat]) -> Table:
-    private = study.privacy
-    guarantee = (
-        "without privacy"
-        if private.mode == "none"
-        else f"ε = {private.target_epsilon:g} per {private.unit}, {private.mode}"
-    )
-    table = Table(title=f"{study.name}, {guarantee}")
-    for column in ("", "persons", "UAR", "weighted F1"):
-        table.add_column(column, justify="left" if not column else "right")
-    for one in found:
-        cells = (one.name, str(one.persons), f"{100 * one.uar:.1f}", f"{100 * one.weighted_f1:.1f}")
-        table.add_row(*cells)
-    uar = spread([one.uar for one in found])
-    f1 = spread([one.weighted_f1 for one in found])
-    table.add_section()
-    table.add_row(
-        "mean ± sd",
-        "",
-        f"{100 * uar.mean:.1f} ± {100 * uar.deviation:.1f}",
-        f"{100 * f1.mean:.1f} ± {100 * f1.deviation:.1f}",
-        style="bold",
-    )
-    return table

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from common.affect import is_told, read_described
+from common.affect.figures import headline
 from server.following import Watch
 
 console = Console()
@@ -34,9 +36,9 @@ def following(title: str, rounds: int, on: Console = console) -> Iterator[Watch]
             elif line["event"] == "note":
                 bar.console.print(f"  {line['text']}", style="yellow", markup=False)
             elif line["event"] == "round":
-                uar = (line.get("metrics") or {}).get("uar")
                 bar.update(task, completed=line["round"])
-                if uar:
-                    bar.update(task, said=f"UAR {100 * uar['value']:.1f}")
+                if is_told(line):
+                    first = headline(read_described(line))
+                    bar.update(task, said=f"{first.name} {first.text}")
 
         yield watch

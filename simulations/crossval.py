@@ -2,9 +2,13 @@
 
 import json
 import statistics
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from rich.table import Table
+
+from common.affect.figures import main_figures
 from common.config import Study
 from server.following import Watch
 from simulations.result import read_rounds
@@ -17,15 +21,17 @@ class Repeat:
 
     Args:
         name: "fold 0", "seed 3".
-        uar: unweighted average recall on persons kept for evaluation.
-        weighted_f1: F1 averaged by the classes' share of clips.
+        uar: unweighted average recall on persons kept for evaluation; None without classes.
+        weighted_f1: F1 averaged by the classes' share of clips; None without classes.
         persons: how many were kept.
+        figures: what a summary says beside: CCC and MSE of each dimension, F1 of the labels.
     """
 
     name: str
-    uar: float
-    weighted_f1: float
+    uar: float | None
+    weighted_f1: float | None
     persons: int
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,45 @@ def repeat_study(study: Study, data: Path, out: Path, name: str, watch: Watch) -
 
 def run_repeat(study: Study, data: Path, folder: Path, name: str, watch: Watch) -> Repeat:
     """Run one variant in this process, in a folder of its own."""
-    metrics = read_rounds(simulate(study, data, folder, watch=watch))[-1].metrics
-    return Repeat(name, metrics.uar.value, metrics.weighted_f1.value, metrics.persons)
+    found = read_rounds(simulate(study, data, folder, watch=watch))[-1].found
+    uar = found.classes.uar.value if found.classes else None
+    f1 = found.classes.weighted_f1.value if found.classes else None
+    beside = main_figures(replace(found, classes=None))
+    return Repeat(name, uar, f1, found.persons, {one.name: one.value for one in beside})
+
+
+def spread_table(study: Study, found: Sequence[Repeat]) -> Table:
+    """Every repeat, and mean and spread of each figure."""
+    private = study.privacy
+    guarantee = (
+        "without privacy"
+        if private.mode == "none"
+        else f"ε = {private.target_epsilon:g} per {private.unit}, {private.mode}"
+    )
+    rows = [_row(one) for one in found]
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    table = Table(title=f"{study.name}, {guarantee}")
+    for column in ("", "persons", *names):
+        table.add_column(column, justify="left" if not column else "right")
+    for one, row in zip(found, rows, strict=True):
+        cells = (f"{row[name]:{_digits(name)}}" if name in row else "–" for name in names)
+        table.add_row(one.name, str(one.persons), *cells)
+    table.add_section()
+    spreads = {name: spread([row[name] for row in rows if name in row]) for name in names}
+    means = (f"{s.mean:{_digits(n)}} ± {s.deviation:{_digits(n)}}" for n, s in spreads.items())
+    table.add_row("mean ± sd", "", *means, style="bold")
+    return table
+
+
+def _row(one: Repeat) -> dict[str, float]:
+    """A repeat's figures; shares in percent."""
+    shares = {"UAR": one.uar, "weighted F1": one.weighted_f1}
+    beside = {n: v * (1 if _digits(n) == ".3f" else 100) for n, v in one.figures.items()}
+    return {name: 100 * value for name, value in shares.items() if value is not None} | beside
+
+
+def _digits(name: str) -> str:
+    return ".3f" if name.startswith(("CCC", "MSE")) else ".1f"
 
 
 def spread(values: list[float]) -> Spread:

@@ -100,7 +100,10 @@ def plan_curves(
     Raises:
         ConfigError: the study or a setting is not one, or a single fold is asked for.
     """
-    name = load_study(study, settings).name
+    found = load_study(study, settings)
+    name = found.name
+    if not found.classes:
+        raise ConfigError(f"{name} has no classes; expected a study with a UAR to draw.")
     if folds == 1:
         raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
     folder = out or Path("runs") / f"{name}-curves"
@@ -239,7 +242,7 @@ def _curves(study: Study, found: dict[Spot, list[Repeat]]) -> Curves:
     by_mode: dict[str, tuple[CurvePoint, ...]] = {}
     without = None
     for spot, repeats in found.items():
-        uar = spread([one.uar for one in repeats])
+        uar = spread([one.uar for one in repeats if one.uar is not None])
         epsilon = None if spot.mode == WITHOUT else spot.epsilon
         point = CurvePoint(epsilon, uar.mean, uar.deviation, len(repeats))
         if spot.mode == WITHOUT:

@@ -1,12 +1,11 @@
 """What a run's folder says, put together for people: figures, accounts, settings."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from client.folder import open_site
-from common.affect import Estimate, Metrics
+from common.affect import is_told, read_described
 from common.budget import steps_of
 from common.config import Study
 from common.errors import ConfigError, LedgerError
@@ -15,10 +14,10 @@ from common.privacy.events import Event, ExactThroughSecureSum, Unit, from_dict
 from common.privacy.ledger import Ledger
 from common.settings import load_study
 from common.sums import parameters_of
+from common.targets import targets_of
 from simulations.report import Ceiling, RoundPoint, RunResult, SiteAccount
 from simulations.studies import RunFolder, site_names
 
-_ESTIMATES = ("uar", "weighted_f1", "macro_f1", "accuracy")
 _LIMITS = (
     "A simulation on one machine: the sites' folders lie side by side, so nothing here protects "
     "one site from another.",
@@ -51,7 +50,6 @@ def read_result(
     """
     study = load_study(str(run.study))
     rounds = read_rounds(run)
-    evaluated = [line for line in run.progress() if line.get("metrics")]
     sites = tuple(_account(run, name, study, rounds) for name in site_names(run))
     started, ended = run.progress()[0]["time"], run.progress()[-1]["time"]
     return RunResult(
@@ -61,7 +59,7 @@ def read_result(
         rounds=rounds,
         sites=sites,
         rounds_without_privacy=read_rounds(without) if without else (),
-        views=evaluated[-1].get("views", {}),
+        views=rounds[-1].found.views,
         ceiling=ceiling,
         released_exactly=_exact(run),
         settings=_settings(study),
@@ -82,7 +80,7 @@ def with_ceiling(corpus: Path) -> Ceiling | None:
 
 def is_evaluated(run: RunFolder) -> bool:
     """Whether some round of a run was evaluated."""
-    return any(line.get("metrics") for line in run.progress())
+    return any(is_told(line) for line in run.progress())
 
 
 def read_rounds(run: RunFolder) -> tuple[RoundPoint, ...]:
@@ -91,23 +89,13 @@ def read_rounds(run: RunFolder) -> tuple[RoundPoint, ...]:
     Raises:
         ConfigError: none was evaluated.
     """
-    lines = [line for line in run.progress() if line.get("metrics")]
+    lines = [line for line in run.progress() if is_told(line)]
     if not lines:
         raise ConfigError(
             f"{run.root} has no evaluated round: the study keeps nobody for evaluation "
             "(set split.folds, or give the manifests a split column)."
         )
-    return tuple(RoundPoint(int(line["round"]), _metrics(line["metrics"])) for line in lines)
-
-
-def _metrics(known: Mapping[str, Any]) -> Metrics:
-    estimates = {name: Estimate(**known[name]) for name in _ESTIMATES}
-    tuples = {
-        "classes": tuple(known["classes"]),
-        "absent_classes": tuple(known["absent_classes"]),
-        "confusion_CC": tuple(tuple(row) for row in known["confusion_CC"]),
-    }
-    return Metrics(**{**known, **estimates, **tuples})
+    return tuple(RoundPoint(int(line["round"]), read_described(line)) for line in lines)
 
 
 def _account(
@@ -182,11 +170,24 @@ def _limits(run: RunFolder) -> tuple[str, ...]:
     return (*_LIMITS, _REPRODUCIBLE) if is_seeded and private else _LIMITS
 
 
+def _targets(study: Study) -> dict[str, str]:
+    """What a study asks for beside classes; nothing where it asks for nothing."""
+    targets = targets_of(study)
+    ranges = (f"{n} ({s.least:g} to {s.most:g})" for n, s in targets.dimensions.items())
+    said = {
+        "dimensions": ", ".join(ranges),
+        "labels": ", ".join(targets.labels),
+        "class target": study.training.class_target.replace("given", ""),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
 def _settings(study: Study) -> dict[str, str]:
     privacy, training = study.privacy, study.training
     found = {
         "purpose": study.purpose,
         "modalities": ", ".join(sorted(study.modalities)),
+        **_targets(study),
         "normalise": study.normalise,
         "fusion": f"{study.model.fusion}, width {study.model.width}",
         "server optimizer": f"{training.server_optimizer}, {training.server_learning_rate:g}",

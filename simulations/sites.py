@@ -7,11 +7,13 @@ from pathlib import Path
 
 from client.data.manifest import read_manifest
 from client.split import folds_of
-from common.config import Ethics, SitePolicy, Study
+from common.approval import Ethics
+from common.config import SitePolicy, Study
 from common.errors import ConfigError
 from common.keys import new_identity, write_identity, write_roster
 from common.rules import ANY, REST
 from common.settings import to_yaml
+from common.targets import targets_of
 
 ROSTER = "roster.json"
 
@@ -119,8 +121,9 @@ class Crowd:
 def count_crowd(study: Study, manifest: Path, offset: int) -> Crowd:
     """Count who is in a manifest."""
     rows = read_manifest(
-        manifest, study.classes, study.purpose, date.today(), modalities=tuple(study.modalities)
-    ).rows
+        manifest, study.classes, study.purpose, date.today(),
+        modalities=tuple(study.modalities), scales=targets_of(study).scales,
+    ).rows  # fmt: skip
     persons = tuple(sorted({row.person_id for row in rows}))
     training = {row.person_id for row in rows if row.split in ("train", "")}
     if study.split.folds:

@@ -15,7 +15,8 @@ class SiteData:
     Args:
         x: modality name -> float32 (N, *shape); zeros where the modality is absent.
         present_NM: which clip has which modality, columns in the order of sorted(x).
-        y_NC: label distribution per clip, one-hot for hard labels; zeros without a label.
+        y_NC: each clip's targets in the columns of common.targets: the share of each class, then
+            two shares for each dimension and label; zeros where nothing is known.
         person_N: index into person_ids.
         person_ids: the site's own names of persons, sorted.
         sample_ids: the manifest's sample_id per clip.

@@ -23,35 +23,61 @@ def cache_key(content: str, front_end: str, version: int, options: Options) -> s
 
 
 def load_cached(folder: Path, key: str, shape: Shape) -> dict[str, FloatArray]:
-    """Return the windows of an entry; a missing or damaged entry is empty."""
+    """Return the windows of an entry; a missing or damaged entry is empty.
+
+    Guarantees: an entry that was changed, cut short, or moved from another key is empty.
+    """
     path = _path(folder, key)
     if not path.exists():
         return {}
     try:
         arrays = read_npz(path)
-    except DataError:
+        names, values, seal = (arrays[name] for name in ("windows", "values", "seal"))
+    except (DataError, KeyError):
         return {}
-    return {n: a for n, a in arrays.items() if a.shape == shape and a.dtype == np.float32}
+    is_sealed = seal.tobytes() == _seal(key, names.tobytes(), values.tobytes())
+    if not is_sealed or values.dtype != np.float32 or values.shape != (len(names), *shape):
+        return {}
+    return {str(name): value for name, value in zip(names, values, strict=True)}
 
 
 def store_cached(folder: Path, key: str, windows: Mapping[str, FloatArray]) -> None:
     """Write an entry in one step, readable by its owner only."""
+    names, values = np.array(list(windows), dtype=np.str_), np.stack(list(windows.values()))
+    seal = np.frombuffer(_seal(key, names.tobytes(), values.tobytes()), dtype=np.uint8)
     path = _path(folder, key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **dict(windows))
+            np.savez(file, allow_pickle=False, windows=names, values=values, seal=seal)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
+def keep_record(folder: Path, name: str, record: Mapping[str, object]) -> None:
+    """Keep beside the features, once, what made them; readable by its owner only."""
+    path = folder / "encoders" / f"{name}.json"
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    Path(temporary).replace(path)
+
+
 def window_name(window: Window) -> str:
     """Return the name under which a window's features are stored."""
     start_s, end_s = window
     return f"{start_s:.6f}-{'end' if end_s is None else format(end_s, '.6f')}"
+
+
+def _seal(key: str, names: bytes, values: bytes) -> bytes:
+    parts = (key.encode(), names, values)
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 def _path(folder: Path, key: str) -> Path:

@@ -1,26 +1,26 @@
 """From a study and a manifest to a site's arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from client.data.arrays import FloatArray, SiteData
-from client.data.cache import cache_key, load_cached, store_cached, window_name
-from client.data.features import front_end
-from client.data.features.base import FrontEnd, Window
+from client.data.extract import Clips, Extractor, Found, extract, extractor_for
 from client.data.manifest import Manifest, Row, Source, read_manifest, refuse
 from client.data.normalise import by_person
-from client.data.readers.files import content_hash
-from common.config import Study
+from common.config import FrozenEncoder, Study
 from common.errors import ConfigError, DataError
-from common.inputs import FRONT_ENDS, Options, Shape, front_end_of, input_shapes, options_of
+from common.inputs import FRONT_ENDS, input_shapes
 
 NORMALISE = ("none", "person", "federated")
 SLOW_SOURCES = 50
+Groups = list[tuple[Source, list[int]]]
 
 
 def load_site_data(
@@ -31,6 +31,8 @@ def load_site_data(
     labels: bool = True,
     today: date | None = None,
     scopes: Sequence[str] | None = None,
+    encoders: Mapping[str, FrozenEncoder] = MappingProxyType({}),
+    device: torch.device | None = None,
 ) -> SiteData:
     """Read a site's manifest and recordings for a study.
 
@@ -41,16 +43,23 @@ def load_site_data(
         labels: whether every row needs a label; False for prediction.
         today: the day on which consent must hold; None takes the clock's.
         scopes: words of consent_scope that cover the study's purpose; None: its own name.
+        encoders: name -> where this site has the frozen encoder of that name.
+        device: where encoders run; None takes a GPU where there is one.
 
-    Guarantees: equal files give equal arrays; group columns have no effect; a recording
-    is seen only inside its row's window.
+    Guarantees: equal files give equal arrays (those of frozen encoders up to the rounding of
+    single precision); group columns have no effect; a recording is seen only inside its row's
+    window.
 
     Raises:
-        ConfigError: when a modality or the normalisation of the study is not known.
+        ConfigError: when a modality or the normalisation of the study is not known, or the
+            encoder that it names is not the one that this site has.
         DataError: with every problem of the manifest, or of its recordings, at once.
     """
     _check_normalise(study.normalise)
     shapes = input_shapes(study)
+    extractors = {
+        name: extractor_for(name, study.modalities[name], encoders, device) for name in shapes
+    }
     table = read_manifest(
         manifest,
         study.classes,
@@ -61,7 +70,10 @@ def load_site_data(
         scopes=scopes,
     )
     problems: list[str] = []
-    x = {name: _modality(study, table, name, cache_dir, problems) for name in shapes}
+    x = {
+        name: _modality(table, name, extractor, cache_dir, problems)
+        for name, extractor in extractors.items()
+    }
     refuse(problems)
     data = _assemble(study, table, x)
     return by_person(study, data) if study.normalise == "person" else data
@@ -89,27 +101,29 @@ def _assemble(study: Study, table: Manifest, x: dict[str, FloatArray]) -> SiteDa
 
 
 def _modality(
-    study: Study,
     table: Manifest,
     name: str,
+    extractor: Extractor,
     cache_dir: Path | None,
     problems: list[str],
 ) -> FloatArray:
-    settings = study.modalities[name]
-    front_end_name = front_end_of(name, settings)
-    options = options_of(name, settings)
-    shape = FRONT_ENDS[front_end_name].shape(options)
+    shape = FRONT_ENDS[extractor.front_end].shape(extractor.options)
     x = np.zeros((len(table.rows), *shape), dtype=np.float32)
-    for source, index in _progress(name, _by_source(table.rows, name)):
-        windows = [(table.rows[i].start_s, table.rows[i].end_s) for i in index]
-        try:
-            x[index] = _features(front_end_name, source, windows, options, cache_dir)
-        except DataError as error:
-            problems.append(f"{table.where(table.rows[index[0]].line)}: {name}: {error}")
+    groups = by_source(table.rows, name)
+    wrong: list[tuple[int, str]] = []
+    for found in _progress(name, groups, extract(extractor, clips_of(table, groups), cache_dir)):
+        _, index = groups[found.number]
+        if isinstance(found.features, DataError):
+            line = table.rows[index[0]].line
+            wrong.append((line, f"{table.where(line)}: {name}: {found.features}"))
+        else:
+            x[index] = found.features
+    problems += [text for _, text in sorted(wrong)]
     return x
 
 
-def _by_source(rows: Sequence[Row], name: str) -> list[tuple[Source, list[int]]]:
+def by_source(rows: Sequence[Row], name: str) -> Groups:
+    """Return each source of a modality with the rows that name it."""
     groups: dict[Source, list[int]] = {}
     for i, row in enumerate(rows):
         if name in row.sources:
@@ -117,46 +131,20 @@ def _by_source(rows: Sequence[Row], name: str) -> list[tuple[Source, list[int]]]
     return list(groups.items())
 
 
-def _features(
-    front_end_name: str,
-    source: Source,
-    windows: Sequence[Window],
-    options: Options,
-    cache_dir: Path | None,
-) -> list[FloatArray]:
-    reader = front_end(front_end_name)
-    shape = FRONT_ENDS[front_end_name].shape(options)
-    files = reader.files(source)
-    if cache_dir is None or not files:
-        return _checked(reader, source, windows, options, shape)
-    key = cache_key(content_hash(files), front_end_name, reader.version, options)
-    known = load_cached(cache_dir, key, shape)
-    todo = [window for window in dict.fromkeys(windows) if window_name(window) not in known]
-    if todo:
-        fresh = _checked(reader, source, todo, options, shape)
-        known |= {window_name(w): values for w, values in zip(todo, fresh, strict=True)}
-        store_cached(cache_dir, key, known)
-    return [known[window_name(window)] for window in windows]
+def clips_of(table: Manifest, groups: Groups) -> Clips:
+    """Return each source with the windows that rows name."""
+    return [
+        (source, [(table.rows[i].start_s, table.rows[i].end_s) for i in index])
+        for source, index in groups
+    ]
 
 
-def _checked(
-    reader: FrontEnd, source: Source, windows: Sequence[Window], options: Options, shape: Shape
-) -> list[FloatArray]:
-    found = reader.extract(source, windows, options)
-    for values in found:
-        if values.shape != shape or not np.isfinite(values).all():
-            raise DataError(f"features of shape {values.shape}, some not finite; expected {shape}")
-    return found
-
-
-def _progress(
-    name: str, items: list[tuple[Source, list[int]]]
-) -> Iterator[tuple[Source, list[int]]]:
-    files = sum(isinstance(source, Path) for source, _ in items)
+def _progress(name: str, groups: Groups, found: Iterator[Found]) -> Iterator[Found]:
+    files = sum(isinstance(source, Path) for source, _ in groups)
     console = Console(stderr=True)
     with Progress(
         console=console,
         transient=True,
         disable=files < SLOW_SOURCES or not console.is_terminal,
     ) as progress:
-        yield from progress.track(items, description=f"reading {name}")
+        yield from progress.track(found, total=len(groups), description=f"reading {name}")

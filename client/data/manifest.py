@@ -4,17 +4,19 @@ Every rule of docs/data.md is checked here, and every problem is reported at onc
 file and line. Group columns stop here: a `Row` keeps them apart from what a model may see.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from client.data import cells
 from client.data.consent import consent_gap
+from client.data.rated import NO_SCALES, Asked, missing_targets, read_targets
 from client.data.readers.files import inside
 from client.data.table import Cell, Table, TableRow, read_table
 from common.errors import DataError
 from common.inputs import KINDS, kind_of
+from common.targets import Scale
 
 SPLITS = ("train", "validation", "test")
 DIMENSIONS = ("valence", "arousal", "dominance")
@@ -31,6 +33,8 @@ class Row:
     Args:
         line: where it stands in the manifest.
         label_C: share of each of the study's classes; empty without a label.
+        places: for each of the study's dimensions and labels, where in its range the clip lies,
+            0 to 1; None where nobody said.
         sources: modality -> a real path inside the folder, the text itself, or numbers.
         groups: group_* cells, for fairness reports only; never an input.
     """
@@ -45,6 +49,7 @@ class Row:
     label_C: tuple[float, ...]
     sources: dict[str, Source]
     groups: dict[str, str] = field(default_factory=dict)
+    places: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ def read_manifest(
     modalities: Iterable[str] | None = None,
     labels: bool = True,
     scopes: Sequence[str] | None = None,
+    scales: Mapping[str, Scale] = NO_SCALES,
+    votes: bool = False,
 ) -> Manifest:
     """Read a manifest and check every rule that needs no decoding of media.
 
@@ -100,13 +107,16 @@ def read_manifest(
         modalities: which columns are used; None takes all.
         labels: whether every row needs a label.
         scopes: words of consent_scope that cover the purpose; None: its own name.
+        scales: the study's dimensions and labels; their columns must be there.
+        votes: whether every row with a class needs label_dist.
 
     Raises:
         DataError: with all problems, each with file and line; the first 20 are shown.
     """
     manifest, problems = survey_manifest(
-        path, classes, purpose, today, modalities=modalities, labels=labels, scopes=scopes
-    )
+        path, classes, purpose, today,
+        modalities=modalities, labels=labels, scopes=scopes, scales=scales, votes=votes,
+    )  # fmt: skip
     refuse([place_of(manifest, line) + problem for line, problem in problems])
     if not manifest.rows:
         said = _said(manifest.left_out) or "the table has no rows"
@@ -128,6 +138,8 @@ def survey_manifest(
     modalities: Iterable[str] | None = None,
     labels: bool = True,
     scopes: Sequence[str] | None = None,
+    scales: Mapping[str, Scale] = NO_SCALES,
+    votes: bool = False,
 ) -> tuple[Manifest, list[tuple[int, str]]]:
     """Read a manifest like `read_manifest`, but return its problems (line, text) instead.
 
@@ -138,7 +150,10 @@ def survey_manifest(
     """
     table = read_table(path)
     wanted = _modalities(path, table.columns, modalities)
-    refuse([f"{path}: {problem}" for problem in _missing(table, wanted, labels)])
+    asked = Asked(classes, scales, is_required=labels, votes=votes)
+    missing = [*_missing(table, wanted, labels, bool(scales))]
+    missing += missing_targets(table.columns, asked) if labels and (scales or votes) else ()
+    refuse([f"{path}: {problem}" for problem in missing])
     rows: list[Row] = []
     left_out: dict[str, int] = {}
     problems: list[tuple[int, str]] = []
@@ -148,7 +163,7 @@ def survey_manifest(
         if gap:
             left_out[gap] = left_out.get(gap, 0) + 1
         else:
-            rows.append(_row(path.parent, raw, wanted, classes, labels=labels, report=found.append))
+            rows.append(_row(path.parent, raw, wanted, asked, found.append))
         problems += [(raw.line, problem) for problem in found]
     problems += _across(table.unit, rows)
     return Manifest(path, table.unit, wanted, tuple(rows), left_out), problems
@@ -173,14 +188,16 @@ def _modalities(
     return tuple(used)
 
 
-def _missing(table: Table, modalities: Sequence[str], labels: bool) -> Iterable[str]:
+def _missing(
+    table: Table, modalities: Sequence[str], labels: bool, has_scales: bool
+) -> Iterable[str]:
     for name in REQUIRED:
         if name not in table.columns:
             yield f"column {name!r} is missing"
     if not modalities:
         yield f"expected at least one modality column: {', '.join(KINDS)} or features_NAME"
     label_columns = ("label", "label_dist", *DIMENSIONS)
-    if labels and not set(label_columns) & set(table.columns):
+    if labels and not (has_scales or set(label_columns) & set(table.columns)):
         yield f"expected at least one label column: {', '.join(label_columns)}"
 
 
@@ -188,9 +205,7 @@ def _row(
     folder: Path,
     raw: TableRow,
     modalities: Sequence[str],
-    classes: Sequence[str],
-    *,
-    labels: bool,
+    asked: Asked,
     report: Callable[[str], None],
 ) -> Row:
     if raw.problem:
@@ -203,6 +218,7 @@ def _row(
     start_s, end_s = cells.window(raw.cells, report)
     for name in DIMENSIONS:
         cells.number(name, raw.cells.get(name, ""), report)
+    label_C, places = read_targets(raw.cells, asked, report)
     return Row(
         line=raw.line,
         sample_id=str(raw.cells["sample_id"]),
@@ -211,7 +227,8 @@ def _row(
         start_s=start_s,
         end_s=end_s,
         split=cells.choice("split", raw.cells.get("split", ""), SPLITS, report),
-        label_C=cells.label(raw.cells, classes, labels, report),
+        label_C=label_C,
+        places=places,
         sources=_sources(folder, raw.cells, modalities, report),
         groups={k: str(v) for k, v in raw.cells.items() if k.startswith("group_")},
     )

@@ -7,6 +7,7 @@ from datetime import date
 from client.policy.purpose import gate_purpose
 from client.policy.refusing import refused
 from common.config import SitePolicy, Study
+from common.inputs import encoders_of
 from common.rules import SUITES
 
 TASKS = ("statistics", "train", "evaluate")
@@ -44,8 +45,8 @@ def gate_study(policy: SitePolicy, study: Study, today: date) -> None:
     """Let a study pass, or refuse it, before anything is built for it.
 
     Raises:
-        PolicyRefused: its purpose, name, privacy, unit, clip, ε, δ, suite, folds or classes are
-            not within what this site allows, or no ethics approval holds.
+        PolicyRefused: its purpose, name, privacy, unit, clip, ε, δ, suite, folds, classes or
+            encoders are not within what this site allows, or no ethics approval holds.
     """
     gate_purpose(policy, study)
     _name(policy, study)
@@ -53,6 +54,7 @@ def gate_study(policy: SitePolicy, study: Study, today: date) -> None:
     _privacy(policy, study)
     _suite(policy, study)
     _data(policy, study)
+    _encoders(policy, study)
 
 
 def shut_by(policy: SitePolicy, today: date) -> tuple[str, ...]:
@@ -185,6 +187,25 @@ def _data(policy: SitePolicy, study: Study) -> None:
             "labels",
             "ask for a study with these classes, or leave those clips out of the manifest.",
         )
+
+
+def _encoders(policy: SitePolicy, study: Study) -> None:
+    """Hold the study's frozen encoders to those that this site has looked at."""
+    for name, sha256 in encoders_of(study).items():
+        if name not in policy.encoders:
+            raise refused(
+                f"The study reads recordings with the frozen encoder {name!r}, which "
+                f"{policy.site} does not have ({', '.join(policy.encoders) or 'none'}).",
+                "encoders",
+                "name its folder there; `tacit data encoder FOLDER` says what it holds.",
+            )
+        own = policy.encoders[name].sha256
+        if own and own != sha256:
+            raise refused(
+                f"The study's encoder {name} has sha256 {sha256}; {policy.site} accepts {own}.",
+                f"encoders.{name}.sha256",
+                "put the other files there once somebody has looked at them.",
+            )
 
 
 def _cohort(policy: SitePolicy, ask: Ask) -> None:

@@ -11,7 +11,7 @@ import typing
 from inspect import cleandoc
 from pathlib import Path
 
-from common.config import SitePolicy
+from common.config import FrozenEncoder, SitePolicy
 from common.rules import ANY, EXCEPTIONS, POLICY_RULES, SETTINGS, Between, Matches, OneOf
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "policy.json"
@@ -48,6 +48,8 @@ _MAPPINGS: dict[str, Json] = {
 _INNER: dict[str, Json] = {
     "exception.kind": {"enum": ["", *EXCEPTIONS]},
     "ethics.until": {"pattern": r"^(\d{4}-\d{2}-\d{2})?$"},
+    "encoders.path": {"minLength": 1},
+    "encoders.sha256": {"pattern": "^([0-9a-f]{64})?$"},
 }
 
 
@@ -92,6 +94,8 @@ def _field(key: str, hint: typing.Any) -> Json:
         return _object(hint, f"{key}.")
     if key in _MAPPINGS:
         return _MAPPINGS[key]
+    if key == "encoders":
+        return {"type": "object", "additionalProperties": _object(FrozenEncoder, "encoders.")}
     fits = next((rule[1] for rule in POLICY_RULES if rule[0] == key), None)
     if typing.get_origin(hint) is tuple:
         return {"type": "array", "items": {"type": "string"} | _limits(fits)}

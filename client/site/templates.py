@@ -56,6 +56,11 @@ quiet_hours: []
 # With none listed: whatever the manifest has.
 modalities: []
 
+# The frozen encoders that studies may name, each with its folder and, if you like, the one sha256
+# that is accepted here, as `tacit data encoder FOLDER` prints it, such as
+#   encoders: {{wavlm-base: {{path: models/wavlm-base, sha256: 4f1c…}}}}
+encoders: {{}}
+
 # The labels in this site's data. A study whose classes lack one is refused before data is read.
 labels: []
 

@@ -93,7 +93,7 @@ def metrics_from_lanes(
     """
     moments = read_moments("", _person_names(classes), lanes)
     size = len(classes)
-    right_C, count_C, _ = np.split(moments.sum_K, 3)
+    _, count_C, _ = np.split(moments.sum_K, 3)
     clips = count_C.sum()
     if clips == 0:
         raise DataError("evaluation: expected at least one labelled clip at the sites, found none")
@@ -106,7 +106,9 @@ def metrics_from_lanes(
         weighted_f1=interval(_weighted_f1),
         macro_f1=interval(partial(_macro_f1, occurs_C=occurs_C)),
         accuracy=interval(_accuracy),
-        recall={c: float(right_C[i] / count_C[i]) for i, c in enumerate(classes) if occurs_C[i]},
+        recall={
+            c: interval(partial(_recall, column=i)) for i, c in enumerate(classes) if occurs_C[i]
+        },
         confusion_CC=tuple(tuple(confusion[i * size : (i + 1) * size]) for i in range(size)),
         log_loss=lanes["log_loss"] / FIXED_POINT / clips,
         calibration_error=_calibration_error(lanes),
@@ -188,6 +190,11 @@ def _f1(sum_K: NDArray[np.complex128]) -> NDArray[np.complex128]:
 def _uar(sum_K: NDArray[np.complex128], occurs_C: NDArray[np.bool_]) -> complex:
     right_C, count_C, _ = np.split(sum_K, 3)
     return complex((right_C[occurs_C] / count_C[occurs_C]).mean())
+
+
+def _recall(sum_K: NDArray[np.complex128], column: int) -> complex:
+    right_C, count_C, _ = np.split(sum_K, 3)
+    return complex(right_C[column] / count_C[column])
 
 
 def _macro_f1(sum_K: NDArray[np.complex128], occurs_C: NDArray[np.bool_]) -> complex:

@@ -18,7 +18,9 @@ class Metrics:
         recall: class -> share of its clips that are right, for classes that occur.
         confusion_CC: clips of class (row) that were given class (column).
         log_loss: mean cross-entropy in nats against the label's distribution.
-        calibration_error: expected distance of confidence from accuracy, in ten bins.
+        calibration_error: expected distance of confidence from accuracy, in ten public bins. Like
+            log_loss it has no interval: the sums hold neither of them by person, and a distance is
+            not smooth where it is zero.
         persons: persons evaluated.
         clips: clips evaluated, abstentions included.
         abstained: clips without any modality; they count as wrong.
@@ -31,7 +33,7 @@ class Metrics:
     weighted_f1: Estimate
     macro_f1: Estimate
     accuracy: Estimate
-    recall: dict[str, float]
+    recall: dict[str, Estimate]
     confusion_CC: tuple[tuple[int, ...], ...]
     log_loss: float
     calibration_error: float

@@ -1,7 +1,9 @@
-"""What each modality contributes: recall with one modality alone, and with one left out.
+"""What each modality contributes: what a model reaches with one alone, and with one left out.
 
 A view is a subset of the study's modalities that the model is shown. Per view and class two
-integers are counted: clips right and clips there are, over the clips that have something to show.
+integers are counted: clips right and clips there are, over the clips that have something to show;
+per dimension the sums of its CCC, per label the counts of its F1. None has an interval: that would
+take the products of every view by person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,6 +76,35 @@ def _uar(lanes: Mapping[str, int], classes: Sequence[str], view: str) -> float |
     pairs = zip(_names(view, "right", classes), _names(view, "count", classes), strict=True)
     recalls = [lanes[right] / lanes[count] for right, count in pairs if lanes[count] > 0]
     return sum(recalls) / len(recalls) if recalls else None
+
+
+def dimension_prefix(view: str, dimension: str) -> str:
+    """How the lanes of one view of a dimension begin."""
+    return f"view/{view}/dimension/{dimension}/"
+
+
+def label_view_lanes(labels: Sequence[str], views: Mapping[str, object]) -> tuple[str, ...]:
+    """Name the integers that a site contributes for these views of its labels."""
+    return tuple(lane for view in views for lane in _label_names(view, labels))
+
+
+def label_view_counts(view: str, labels: Sequence[str], counts_NK: NDArray[np.int64]) -> Lanes:
+    """Count one view's answers into its lanes, from `labels.answer_counts`."""
+    sums = map(int, counts_NK[:, : 3 * len(labels)].sum(axis=0))
+    return dict(zip(_label_names(view, labels), sums, strict=True))
+
+
+def view_macro_f1(lanes: Mapping[str, int], labels: Sequence[str], view: str) -> float | None:
+    """Read one view's F1 over the labels that hold somewhere; None where none does."""
+    values = np.array([lanes[lane] for lane in _label_names(view, labels)], dtype=np.float64)
+    right_L, held_L, said_L = np.split(values, 3)
+    f1_L = (2 * right_L / np.maximum(held_L + said_L, 1))[held_L > 0]
+    return float(f1_L.mean()) if len(f1_L) else None
+
+
+def _label_names(view: str, labels: Sequence[str]) -> list[str]:
+    counts = ("right", "held", "said")
+    return [f"view/{view}/label/{what}/{name}" for what in counts for name in labels]
 
 
 def _names(view: str, what: str, classes: Sequence[str]) -> list[str]:

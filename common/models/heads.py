@@ -1,14 +1,88 @@
-"""From the fused token to one score per class."""
+"""From the fused token to scores, and from scores to what they say.
 
-from torch import nn
+A model has one column of scores for each class, dimension and label of its study, in that order;
+the columns are read from one fused token. Each kind of target reads its own columns in its own
+way, and every loss is a cross-entropy against shares (common.targets), so that a target that is
+not known adds nothing: neither to the loss nor to any gradient.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 
-def class_head(width: int, classes: int, hidden: int, dropout: float) -> nn.Module:
+@dataclass(frozen=True)
+class Head:
+    """How one kind of target reads its columns of scores.
+
+    Guarantees: the gradient of a clip's loss in a score is a share less a share, hence within
+    ±1 however far off the answer is; scores of zero say that nothing is known: all classes alike,
+    the middle of a range, yes as likely as no.
+
+    Args:
+        columns: columns of targets for each score.
+        log_shares: scores (B, K) -> logarithms of shares (B, K × columns), all finite.
+        answer: scores (B, K) -> shares of classes, or places from 0 to 1 (B, K).
+    """
+
+    columns: int
+    log_shares: Callable[[Tensor], Tensor]
+    answer: Callable[[Tensor], Tensor]
+
+
+def class_shares(score_BC: Tensor) -> Tensor:
+    """Return the logarithm of each class's share."""
+    return functional.log_softmax(score_BC, dim=-1)
+
+
+def either_way(score_BK: Tensor) -> Tensor:
+    """Return the logarithms of each score's two shares: what speaks for it, and the rest.
+
+    Source: Papke and Wooldridge, Econometric Methods for Fractional Response Variables, Journal
+    of Applied Econometrics 1996, equation 5: the same loss serves a place in a range and a yes
+    or no, and its least expected value is at the mean.
+    """
+    both_BK2 = torch.stack([score_BK, -score_BK], dim=-1)
+    return functional.logsigmoid(both_BK2).flatten(1)
+
+
+HEADS: Mapping[str, Head] = {
+    "classes": Head(1, class_shares, lambda score_BC: torch.softmax(score_BC, dim=-1)),
+    "dimensions": Head(2, either_way, torch.sigmoid),
+    "labels": Head(2, either_way, torch.sigmoid),
+}
+
+
+def loss_per_clip(score_BK: Tensor, target_BT: Tensor) -> Tensor:
+    """Cross-entropy against a clip's targets, summed over its heads; one value a clip.
+
+    Args:
+        score_BK: classes first, then dimensions and labels.
+        target_BT: shares, in the columns of common.targets.
+    """
+    classes = 2 * score_BK.shape[1] - target_BT.shape[1]
+    if classes == score_BK.shape[1]:
+        return -(target_BT * class_shares(score_BK)).sum(-1)
+    parts = [class_shares(score_BK[:, :classes])] if classes else []
+    shares_BT = torch.cat([*parts, either_way(score_BK[:, classes:])], dim=1)
+    return -(target_BT * shares_BT).sum(-1)
+
+
+def answers(score_BK: Tensor, classes: int) -> Tensor:
+    """Return what scores say: shares of the classes first, then places from 0 to 1."""
+    parts = [HEADS["classes"].answer(score_BK[:, :classes])] if classes else []
+    return torch.cat([*parts, torch.sigmoid(score_BK[:, classes:])], dim=1)
+
+
+def score_head(width: int, scores: int, hidden: int, dropout: float) -> nn.Module:
     """Build the last layers: a linear map, after a non-linearity unless encoders are linear too.
 
-    Its last layer starts at zero, so that an untrained model says "all classes alike".
+    Its last layer starts at zero, so that an untrained model says that it knows nothing.
     """
-    last = zeroed(nn.Linear(width, classes))
+    last = zeroed(nn.Linear(width, scores))
     if hidden == 0:
         return last
     return nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout), last)

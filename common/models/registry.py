@@ -26,7 +26,8 @@ from common.models.encoders import (
     where_present,
 )
 from common.models.fusion import Fusion, GatedAttention, Late, MaskedMean, SmallTransformer
-from common.models.heads import class_head, zeroed
+from common.models.heads import score_head, zeroed
+from common.targets import targets_of
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
@@ -54,13 +55,13 @@ class Multimodal(nn.Module):
     """Encoders, a fusion and a head.
 
     Guarantees: every branch is computed in every step and masked by presence, so a clip's gradient
-    is zero, not stale, in the branches of what it lacks. A clip without any modality gets equal
-    scores for all classes: the model abstains.
+    is zero, not stale, in the branches of what it lacks. A clip without any modality gets scores
+    of zero: the model abstains.
 
     Args:
         encoders: modality -> encoder; presence has its columns in the sorted order of these names.
         fusion: joins the tokens.
-        head: from the fused token to logits.
+        head: from the fused token to scores.
         modality_dropout: chance that a modality of a clip is hidden while training; a clip never
             loses all it has.
     """
@@ -80,7 +81,7 @@ class Multimodal(nn.Module):
         self.head = head
 
     def forward(self, x: Mapping[str, Tensor], present_BM: Tensor) -> Tensor:
-        """Return logits_BC for x[modality] of (B, *shape) and present_BM of bool."""
+        """Return scores_BK for x[modality] of (B, *shape) and present_BM of bool."""
         present_BM = self._some_hidden(present_BM)
         token_BMW = torch.stack(
             [
@@ -89,8 +90,8 @@ class Multimodal(nn.Module):
             ],
             dim=1,
         )
-        logits_BC = self.head(self.fusion(token_BMW, present_BM))
-        return logits_BC * present_BM.any(dim=1, keepdim=True)  # type: ignore[no-any-return]
+        score_BK = self.head(self.fusion(token_BMW, present_BM))
+        return score_BK * present_BM.any(dim=1, keepdim=True)  # type: ignore[no-any-return]
 
     def _some_hidden(self, present_BM: Tensor) -> Tensor:
         if not self.training or self.modality_dropout == 0:
@@ -117,9 +118,9 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
     or less does not change the others; the global random state is untouched.
     """
     check_sizes(study)
-    seed, classes, model = study.seed, len(study.classes), study.model
+    seed, scores, model = study.seed, targets_of(study).scores, study.model
     fusion_type = known("model.fusion", model.fusion, FUSIONS)
-    width = classes if fusion_type.tokens_are_logits else model.width
+    width = scores if fusion_type.tokens_are_logits else model.width
     encoders = {
         name: seeded(seed, name, partial(encoder_for, study, name, shapes[name], width))
         for name in sorted(study.modalities)
@@ -129,7 +130,7 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
         for encoder in encoders.values():
             zeroed(encoder.project)
         return Multimodal(encoders, fusion, nn.Identity(), model.modality_dropout)
-    head = seeded(seed, "head", partial(class_head, width, classes, model.hidden, model.dropout))
+    head = seeded(seed, "head", partial(score_head, width, scores, model.hidden, model.dropout))
     return Multimodal(encoders, fusion, head, model.modality_dropout)
 
 
@@ -165,8 +166,11 @@ def typical_norm(study: Study, modality: str, shape: Shape) -> float:
 def check_sizes(study: Study) -> None:
     """Raise ConfigError for sizes that make no network."""
     model = study.model
-    if len(study.classes) < 2:
-        raise ConfigError(f"classes: at least 2 expected, found {list(study.classes)}")
+    if len(study.classes) == 1 or targets_of(study).scores == 0:
+        raise ConfigError(
+            "classes: at least 2 expected, or dimensions or labels instead; found "
+            f"{list(study.classes)}"
+        )
     if not study.modalities:
         raise ConfigError("modalities: at least one expected, found none")
     if model.width < 1 or model.hidden < 0 or model.hidden == 1:

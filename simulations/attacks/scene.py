@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from client.balance import weights_by_site
 from client.contribute import contribution
 from client.folder import stamp
 from client.session import Session, session
-from client.train import to_batch, train_openly, weights_by_site
+from client.train import to_batch, train_openly
 from common.config import Modality, Model, SecureAggregation, Study, Training
 from common.models.registry import build
 from common.parameters import Arrays, to_arrays

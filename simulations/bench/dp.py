@@ -10,7 +10,7 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor
 
-from client.train import loss_per_clip
+from common.models.heads import loss_per_clip
 from common.privacy.clip_units import clip_factors
 from common.privacy.clipping import clipped_sum, clipped_sum_by_hooks
 from common.privacy.mechanism import CryptoStream

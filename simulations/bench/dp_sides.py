@@ -10,8 +10,8 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from client.train import loss_per_clip
 from common.models.encoders import GruEncoder
+from common.models.heads import loss_per_clip
 from common.privacy.clipping import clipped_sum
 from common.privacy.mechanism import CryptoStream, add_noise
 from simulations.bench.dp_models import Benchmark, Rows
@@ -56,9 +56,11 @@ def private(benchmark: Benchmark, rows: Rows, unit_B: Tensor | None = None) -> S
         summed = clipped_sum(
             model, loss_per_clip, rows.x, rows.present_BM, rows.y_BC, unit_B, units, 1.0
         )
-        noisy = add_noise(stream, summed.gradients, noise_multiplier=1.0, max_grad_norm=1.0)
+        noisy = add_noise(
+            stream, summed.gradients, noise_multiplier=1.0, max_grad_norm=1.0, divisor=units
+        )
         for name, parameter in model.named_parameters():
-            parameter.grad = noisy[name].div_(units)
+            parameter.grad = noisy[name]
         optimizer.step()
 
     return step

@@ -6,6 +6,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from common.affect.figures import Figure, headline
 from common.plots import INK, LINES, MUTED, STYLE, as_svg, clear_figure
 from simulations.report.run import RoundPoint, RunResult, SiteAccount
 
@@ -13,25 +14,29 @@ PRIVATE, OPEN = LINES[:2]
 
 
 def accuracy_over_rounds(run: RunResult) -> str:
-    """Plot UAR with its interval after each evaluated round, as SVG."""
+    """Plot the headline figure with its interval after each evaluated round, as SVG."""
+    shown = headline(run.found)
     with mpl.rc_context(STYLE):
         figure, axes = clear_figure(6.4, 3.4)
         name = "without privacy" if run.mode == "none" else "with privacy"
         _curve(axes, run.rounds, PRIVATE, name)
         if run.rounds_without_privacy:
             _curve(axes, run.rounds_without_privacy, OPEN, "the same model without privacy")
-        axes.axhline(run.metrics.chance, color=MUTED, linestyle="--", linewidth=1, label="chance")
-        if run.ceiling:
+        if run.metrics:
+            chance = run.metrics.chance
+            axes.axhline(chance, color=MUTED, linestyle="--", linewidth=1, label="chance")
+        if run.ceiling and run.metrics:
             axes.axhline(
                 run.ceiling.uar, color=MUTED, linestyle=":", linewidth=1.5, label="ceiling"
             )
-        axes.set(xlabel="round", ylabel="UAR on persons never seen", ylim=(0, 1))
+        axes.set(xlabel="round", ylabel=f"{shown.name} on persons never seen")
+        axes.set_ylim(*((0, 1) if shown.is_share else (None, 1)))
         _whole_rounds(axes)
         figure.legend(loc="outside lower center", ncols=2)
         first, last = run.rounds[0], run.rounds[-1]
         said = (
-            f"Line plot: UAR of {first.metrics.uar.value:.0%} after round {first.round} and "
-            f"{last.metrics.uar.value:.0%} after round {last.round}"
+            f"Line plot: {shown.name} of {_short(headline(first.found))} after round {first.round} "
+            f"and {_short(shown)} after round {last.round}"
         )
         return as_svg(figure, "accuracy", said)
 
@@ -56,7 +61,8 @@ def epsilon_over_rounds(run: RunResult) -> str:
 
 def modality_bars(run: RunResult) -> str:
     """Plot UAR with everything shown and in each view of the modalities, as SVG."""
-    bars = [("everything", run.metrics.uar.value, PRIVATE)]
+    metrics = run.metrics
+    bars = [("everything", metrics.uar.value, PRIVATE)] if metrics else []
     bars += [
         (view, uar, OPEN if view.startswith("only") else MUTED)
         for view, uar in run.views.items()
@@ -67,7 +73,8 @@ def modality_bars(run: RunResult) -> str:
         names, values, colours = zip(*bars, strict=True)
         drawn = axes.barh(names, values, color=colours, height=0.65)
         axes.bar_label(drawn, labels=[f"{value:.1%}" for value in values], padding=4, color=INK)
-        axes.axvline(run.metrics.chance, color=INK, linestyle="--", linewidth=1)
+        if metrics:
+            axes.axvline(metrics.chance, color=INK, linestyle="--", linewidth=1)
         axes.set(xlabel="UAR (dashed: chance)", xlim=(0, 1))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
@@ -77,10 +84,16 @@ def modality_bars(run: RunResult) -> str:
 
 def _curve(axes: Axes, points: Sequence[RoundPoint], colour: str, name: str) -> None:
     rounds = [point.round for point in points]
-    uars = [point.metrics.uar for point in points]
-    axes.plot(rounds, [uar.value for uar in uars], color=colour, marker="o", ms=4, label=name)
-    low, high = [uar.low for uar in uars], [uar.high for uar in uars]
-    axes.fill_between(rounds, low, high, color=colour, alpha=0.15, linewidth=0)
+    shown = [headline(point.found) for point in points]
+    axes.plot(rounds, [one.value for one in shown], color=colour, marker="o", ms=4, label=name)
+    spans = [one.span for one in shown if one.span]
+    if len(spans) == len(shown):
+        low, high = zip(*spans, strict=True)
+        axes.fill_between(rounds, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _short(one: Figure) -> str:
+    return f"{one.value:.0%}" if one.is_share else f"{one.value:.2f}"
 
 
 def _whole_rounds(axes: Axes) -> None:

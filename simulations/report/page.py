@@ -1,6 +1,6 @@
 """A finished run as one HTML file that needs no other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,16 @@ import jinja2
 from markupsafe import Markup
 
 from common.affect import Estimate, Metrics
+from common.affect.classes import CONFIDENCE
+from common.affect.figures import figures_of, main_figures
+from common.affect.figures import headline as headline_of
 from common.errors import EnvironmentFault
 from simulations.report import figures
 from simulations.report.run import RunResult
 from simulations.report.template import BODY, STYLE
+
+MOST_BESIDE = 6
+"""Cards for what stands beside classes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,15 @@ def render_page(run: RunResult) -> str:
 
 def headline(run: RunResult) -> tuple[Card, ...]:
     """Choose the figures that a reader should see first."""
+    beside = main_figures(replace(run.found, classes=None))[:MOST_BESIDE]
+    cards = (Card(one.name, one.text, f"interval {one.interval}") for one in beside)
+    return (*_class_cards(run), *cards, *_privacy_cards(run))
+
+
+def _class_cards(run: RunResult) -> tuple[Card, ...]:
     metrics, without = run.metrics, run.metrics_without_privacy
+    if metrics is None:
+        return ()
     cards = [
         Card("UAR", percent(metrics.uar.value), f"interval {interval(metrics.uar)}"),
         Card(
@@ -79,7 +93,7 @@ def headline(run: RunResult) -> tuple[Card, ...]:
         )
     if run.ceiling:
         cards.append(Card("Ceiling", percent(run.ceiling.uar), run.ceiling.of))
-    return (*cards, *_privacy_cards(run))
+    return tuple(cards)
 
 
 def spent_range(run: RunResult) -> str:
@@ -130,14 +144,20 @@ def _context(run: RunResult) -> dict[str, Any]:
     return {
         "run": run,
         "m": run.metrics,
-        "open": run.metrics_without_privacy,
-        "open_rounds": {p.round: percent(p.metrics.uar.value) for p in run.rounds_without_privacy},
+        "open": run.found_without_privacy,
+        "first": headline_of(run.found),
+        "rounds": [(p.round, headline_of(p.found), p.metrics) for p in run.rounds],
+        "open_rounds": {p.round: headline_of(p.found).text for p in run.rounds_without_privacy},
+        "persons": run.found.persons,
+        "confidence": CONFIDENCE,
+        "clips": "" if run.metrics is None else f" ({run.metrics.clips:,} clips)",
+        "beside_views": _beside_views(run),
         "private": private,
         "privacy": f"{run.mode} differential privacy per {unit}" if private else "no privacy",
         "unit": unit,
         "style": Markup(STYLE),  # noqa: S704 — a constant of this package
         "cards": headline(run),
-        "confusion": _confusion(run.metrics),
+        "confusion": _confusion(run.metrics) if run.metrics else [],
         "figures": _figures(run),
         "epsilon_rounds": sorted({r for site in run.sites for r, _ in site.epsilon_by_round}),
         "lists": (
@@ -150,7 +170,7 @@ def _context(run: RunResult) -> dict[str, Any]:
 
 def _plots(run: RunResult) -> dict[str, Markup | None]:
     spent = any(site.epsilon_by_round for site in run.sites)
-    shown = any(uar is not None for uar in run.views.values())
+    shown = run.metrics and any(uar is not None for uar in run.views.values())
     svgs = {
         "accuracy_svg": figures.accuracy_over_rounds(run),
         "epsilon_svg": figures.epsilon_over_rounds(run) if spent else None,
@@ -171,25 +191,28 @@ def _confusion(metrics: Metrics) -> list[dict[str, Any]]:
 
 
 def _figures(run: RunResult) -> list[dict[str, str]]:
-    found, without = _named(run.metrics), {}
-    if run.metrics_without_privacy:
-        without = _named(run.metrics_without_privacy)
+    without = run.found_without_privacy
+    open_ones = {one.name: one.text for one in figures_of(without)} if without else {}
     return [
-        {"name": name, "value": value, "interval": span, "open": without.get(name, ("–", ""))[0]}
-        for name, (value, span) in found.items()
+        {
+            "name": one.name,
+            "value": one.text,
+            "interval": one.interval,
+            "open": open_ones.get(one.name, "–"),
+        }
+        for one in figures_of(run.found)
     ]
 
 
-def _named(metrics: Metrics) -> dict[str, tuple[str, str]]:
-    estimates = {
-        "UAR": metrics.uar,
-        "weighted F1": metrics.weighted_f1,
-        "macro F1": metrics.macro_f1,
-        "accuracy": metrics.accuracy,
-    }
-    return {
-        **{name: (percent(found.value), interval(found)) for name, found in estimates.items()},
-        **{f"recall of {name}": (percent(share), "") for name, share in metrics.recall.items()},
-        "log-loss, nats": (f"{metrics.log_loss:.3f}", ""),
-        "calibration error": (percent(metrics.calibration_error), ""),
-    }
+def _beside_views(run: RunResult) -> dict[str, Any]:
+    """CCC of each dimension and F1 of the labels, with everything shown and in each view."""
+    found, columns = run.found, {}
+    for name, views in found.dimension_views.items():
+        whole = found.dimensions[name].ccc.value
+        columns[f"CCC of {name}"] = {"everything": whole, **views}
+    if found.labels and found.label_views:
+        whole = found.labels.macro_f1.value
+        columns["macro F1 of labels"] = {"everything": whole, **found.label_views}
+    names = next(iter(columns.values()), {})
+    rows = [(v, [two_digits(column[v], "no clip") for column in columns.values()]) for v in names]
+    return {"columns": tuple(columns), "rows": rows if len(rows) > 1 else []}

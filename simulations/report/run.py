@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from common.affect import Metrics
+from common.affect import Evaluation, Metrics
 
 
 @dataclass(frozen=True)
@@ -11,11 +11,16 @@ class RoundPoint:
 
     Args:
         round: number of the exchange, from 1.
-        metrics: what the model reached after it.
+        found: what the model reached after it.
     """
 
     round: int
-    metrics: Metrics
+    found: Evaluation
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """The figures of the study's classes; None where it has none."""
+        return self.found.classes
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,25 @@ class RunResult:
     sent_mib: float | None = None
 
     @property
-    def metrics(self) -> Metrics:
+    def found(self) -> Evaluation:
         """What the run's last evaluation found."""
-        return self.rounds[-1].metrics
+        return self.rounds[-1].found
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """The figures of the study's classes; None where it has none."""
+        return self.found.classes
 
     @property
     def metrics_without_privacy(self) -> Metrics | None:
+        """The figures of the study's classes without privacy."""
+        found = self.found_without_privacy
+        return found.classes if found else None
+
+    @property
+    def found_without_privacy(self) -> Evaluation | None:
         """What the same model reached without privacy."""
-        return self.rounds_without_privacy[-1].metrics if self.rounds_without_privacy else None
+        return self.rounds_without_privacy[-1].found if self.rounds_without_privacy else None
 
     @property
     def ledgers_verified(self) -> bool:

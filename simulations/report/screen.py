@@ -1,5 +1,6 @@
 """A finished run as one screen of 80 columns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -7,10 +8,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from common.affect import Evaluation
+from common.affect.classes import CONFIDENCE
+from common.affect.figures import Figure, main_figures
 from simulations.report.page import interval, percent, spent_range
 from simulations.report.run import RunResult, SiteAccount
 
 MOST_SITES = 10
+MOST_FIGURES = 12
 
 
 def summary_screen(run: RunResult, report: Path | None = None) -> RenderableType:
@@ -33,6 +38,8 @@ def _scale(run: RunResult) -> str:
 
 def _reached(run: RunResult) -> Table:
     metrics, without = run.metrics, run.metrics_without_privacy
+    if metrics is None or main_figures(replace(run.found, classes=None)):
+        return _figures(run)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"{metrics.persons} persons never seen")
     for title in ("UAR", f"{metrics.confidence:.0%} interval", "weighted F1", "interval"):
@@ -52,6 +59,27 @@ def _reached(run: RunResult) -> Table:
     if run.ceiling:
         table.add_row("ceiling", percent(run.ceiling.uar), style="dim")
     return table
+
+
+def _figures(run: RunResult) -> Table:
+    """A row for each main figure, where there is more than a class to tell of."""
+    without = {one.name: one.text for one in _main(run.found_without_privacy)}
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"{run.found.persons} persons never seen")
+    name = "this model" if run.mode == "none" else "with privacy"
+    more = ("without privacy",) if without else ()
+    for title in (name, f"{CONFIDENCE:.0%} interval", *more):
+        table.add_column(title, justify="right", no_wrap=True)
+    shown = _main(run.found)
+    for one in shown[:MOST_FIGURES]:
+        table.add_row(one.name, one.text, one.interval, *([without.get(one.name, "–")] * len(more)))
+    if len(shown) > MOST_FIGURES:
+        table.add_row(f"and {len(shown) - MOST_FIGURES} more in the report", style="dim")
+    return table
+
+
+def _main(found: Evaluation | None) -> tuple[Figure, ...]:
+    return main_figures(found) if found else ()
 
 
 def _accounts(run: RunResult) -> Table:

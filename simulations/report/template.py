@@ -64,25 +64,27 @@ BODY = """<!doctype html>
 <b{% if card.tone %} class="{{ card.tone }}"{% endif %}>{{ card.value }}</b>
 <span>{{ card.note }}</span></div>
 {% endfor %}</section>
-<p>All figures are on {{ m.persons }} persons ({{ "{:,}".format(m.clips) }} clips) who took no part
-in training. Intervals are {{ "%.0f" | format(100 * m.confidence) }} % and count persons, not clips.
-{% if m.absent_classes %}Not in the evaluation, and left out of UAR:
+<p>All figures are on {{ persons }} persons{{ clips }} who took no part
+in training. Intervals are {{ "%.0f" | format(100 * confidence) }} % and count persons, not clips.
+{% if m and m.absent_classes %}Not in the evaluation, and left out of UAR:
 {{ m.absent_classes | join(", ") }}.{% endif %}
-{% if m.abstained %}{{ m.abstained }} clips had no modality at all and count as wrong.
+{% if m and m.abstained %}{{ m.abstained }} clips had no modality at all and count as wrong.
 {% endif %}</p>
 
 <section>
 <h2>Accuracy over rounds</h2>
 <figure role="group" aria-labelledby="cap-accuracy">{{ accuracy_svg }}
-<figcaption id="cap-accuracy">UAR after each evaluated round; bands are the intervals by person.
+<figcaption id="cap-accuracy">{{ first.name }} after each evaluated round; bands are the intervals by
+person.
 </figcaption></figure>
 <details><summary>As a table</summary><div class="scroll"><table>
-<thead><tr><th scope="col">round</th><th scope="col">UAR</th><th scope="col">interval</th>
-<th scope="col">weighted F1</th>{% if open_rounds %}<th scope="col">UAR without privacy</th>
-{% endif %}</tr></thead><tbody>{% for point in run.rounds %}
-<tr><th scope="row">{{ point.round }}</th><td>{{ point.metrics.uar.value | pct }}</td>
-<td>{{ point.metrics.uar | span }}</td><td>{{ point.metrics.weighted_f1.value | pct }}</td>
-{% if open_rounds %}<td>{{ open_rounds.get(point.round, "–") }}</td>{% endif %}</tr>{% endfor %}
+<thead><tr><th scope="col">round</th><th scope="col">{{ first.name }}</th>
+<th scope="col">interval</th>{% if m %}<th scope="col">weighted F1</th>{% endif %}
+{% if open_rounds %}<th scope="col">{{ first.name }} without privacy</th>
+{% endif %}</tr></thead><tbody>{% for round, shown, metrics in rounds %}
+<tr><th scope="row">{{ round }}</th><td>{{ shown.text }}</td><td>{{ shown.interval }}</td>
+{% if m %}<td>{{ metrics.weighted_f1.value | pct if metrics else "–" }}</td>{% endif %}
+{% if open_rounds %}<td>{{ open_rounds.get(round, "–") }}</td>{% endif %}</tr>{% endfor %}
 </tbody></table></div></details>
 </section>
 
@@ -99,7 +101,7 @@ in training. Intervals are {{ "%.0f" | format(100 * m.confidence) }} % and count
 </tbody></table></div></details>
 </section>{% endif %}
 
-<section>
+{% if m %}<section>
 <h2>What was taken for what</h2>
 <div class="scroll"><table class="confusion"><caption>Rows: the label. Columns: the model's answer.
 Shares of the row, and clips below.</caption>
@@ -108,7 +110,7 @@ Shares of the row, and clips below.</caption>
 <td style="background: rgba(47, 127, 209, {{ "%.2f" | format(0.75 * cell.share) }})">
 {{ cell.share | pct0 }}<small>{{ cell.clips }}</small></td>{% endfor %}</tr>{% endfor %}
 </tbody></table></div>
-</section>
+</section>{% endif %}
 
 {% if views_svg %}<section>
 <h2>What each modality contributes</h2>
@@ -121,6 +123,14 @@ the clips that have something to show.</figcaption></figure>
 {% for view, uar in run.views.items() %}<tr><th scope="row">{{ view }}</th>
 <td>{{ uar | pct if uar is not none else "no clip" }}</td></tr>{% endfor %}</tbody></table>
 </details></section>{% endif %}
+
+{% if beside_views.rows %}<section>
+<h2>What each modality tells beside the class</h2>
+<div class="scroll"><table><thead><tr><th scope="col">shown</th>
+{% for name in beside_views.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for view, values in beside_views.rows %}<tr><th scope="row">{{ view }}</th>
+{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+</section>{% endif %}
 
 <section>
 <h2>Sites</h2>

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from client.precision import PLAIN, Arithmetic, arithmetic_on
 from client.session import Session
-from client.train import loss_per_clip
 from common.config import Training
 from common.errors import ConfigError, PrivacyError
+from common.models.heads import loss_per_clip
 from common.models.recurrent import GRU
 from common.privacy.clipping import clipped_sum
 

@@ -43,7 +43,7 @@ def test_figures_are_those_counted_by_hand(open_run, manifest, tiny_data):
     classes = found.study.classes
     truth = np.array([classes.index(row.label) for row in tiny_data.rows["hill"]])
     given = found.probabilities_NC.argmax(1)
-    metrics = measure(found)
+    metrics = measure(found).classes
     recalls = [(given[truth == k] == k).mean() for k in range(3)]
     assert metrics.uar.value == pytest.approx(np.mean(recalls))
     assert metrics.accuracy.value == pytest.approx((given == truth).mean())
@@ -65,7 +65,7 @@ def test_persons_come_worst_first(open_run, manifest, tiny_data):
 
 def test_a_site_that_lacks_a_modality_is_predicted_from_the_other(open_run, tiny_data):
     path = tiny_data.root / "sites" / "mill" / "manifest.csv"
-    assert measure(predict(open_run.run.root, path, labels=True)).uar.value > 0.6
+    assert measure(predict(open_run.run.root, path, labels=True)).classes.uar.value > 0.6
 
 
 def test_labels_are_needed_to_evaluate_and_not_to_predict(

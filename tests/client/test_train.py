@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.balance import weights_by_person, weights_by_site
 from client.data.arrays import SiteData
 from client.train import (
     PHYSICAL_BATCH,
@@ -15,16 +16,14 @@ from client.train import (
     clipped_gradient,
     device_of,
     dropout_from,
-    loss_per_clip,
     optimizer_of,
     to_batch,
     train_openly,
     train_privately,
-    weights_by_person,
-    weights_by_site,
 )
 from common.config import Training
 from common.errors import ConfigError, PrivacyError
+from common.models.heads import loss_per_clip
 from common.models.registry import build
 from common.privacy.clip_units import ROUNDING
 from common.privacy.mechanism import CryptoStream

@@ -7,6 +7,8 @@ from common.inputs import (
     DEFAULT_FRONT_END,
     FRONT_ENDS,
     KINDS,
+    encoders_of,
+    front_end_of,
     input_shapes,
     kind_of,
     options_of,
@@ -14,7 +16,9 @@ from common.inputs import (
 
 
 def test_every_front_end_is_implemented_and_every_kind_has_a_default():
-    assert set(FRONT_ENDS) == set(IMPLEMENTED)
+    encoders = {name for name in FRONT_ENDS if name.endswith("_encoder")}
+    assert set(FRONT_ENDS) == set(IMPLEMENTED) | encoders
+    assert encoders == {f"{kind}_encoder" for kind in ("audio", "image", "text", "video")}
     assert set(DEFAULT_FRONT_END) == set(KINDS)
     assert all(FRONT_ENDS[name].modality == kind for kind, name in DEFAULT_FRONT_END.items())
 
@@ -63,6 +67,59 @@ def test_a_modality_that_is_not_well_described_is_refused(modality, settings, sa
     with pytest.raises(ConfigError, match=r"modalit") as refusal:
         options_of(modality, settings)
     assert said in str(refusal.value)
+
+
+FROZEN = {"model": "wavlm-base", "sha256": "0" * 64, "dim": 768}
+
+
+def test_encoder_is_the_one_for_the_kind_and_its_size_is_declared():
+    study = Study(
+        modalities={
+            "audio": Modality("encoder", options=FROZEN),
+            "video": Modality("video_encoder", options={**FROZEN, "model": "dinov2", "dim": 384}),
+            "text": Modality(),
+        }
+    )
+    assert front_end_of("audio", study.modalities["audio"]) == "audio_encoder"
+    assert input_shapes(study) == {"audio": (768,), "text": (4096,), "video": (384,)}
+    assert encoders_of(study) == {"wavlm-base": "0" * 64, "dinov2": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("modality", "changes", "said"),
+    [
+        ("audio", {"model": "../x"}, "an encoder's name"),
+        ("audio", {"model": None}, "an encoder's name"),
+        ("audio", {"sha256": "abc"}, "tacit data encoder"),
+        ("audio", {"sha256": None}, "tacit data encoder"),
+        ("audio", {"dim": None}, "dim: expected a whole number"),
+        ("audio", {"layer": 1.5}, "a whole number"),
+        ("audio", {"pooling": "max"}, "mean or first"),
+        ("audio", {"chunk_s": 1000}, "from 1 to 60"),
+        ("audio", {"frames_hz": 1}, "unknown option 'frames_hz'"),
+        ("video", {"frames_hz": 0}, "from 0.01 to 30"),
+        ("text", {"chunk_s": 5}, "unknown option 'chunk_s'"),
+        ("audio", {"path": "/etc"}, "unknown option 'path'"),
+        ("physio", {}, "'physio_encoder' does not read physio"),
+        ("features", {}, "does not read features"),
+    ],
+)
+def test_an_encoder_that_is_not_well_described_is_refused(modality, changes, said):
+    with pytest.raises(ConfigError) as refusal:
+        options_of(modality, Modality("encoder", options={**FROZEN, **changes}))
+    assert said in str(refusal.value)
+
+
+def test_one_name_means_one_encoder():
+    other = {**FROZEN, "sha256": "1" * 64}
+    study = Study(
+        modalities={
+            "audio": Modality("encoder", options=FROZEN),
+            "text": Modality("encoder", options=other),
+        }
+    )
+    with pytest.raises(ConfigError, match="has another one"):
+        encoders_of(study)
 
 
 def test_a_study_without_modalities_is_refused():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from client.balance import weights_by_site
 from client.contribute import entropy_of
 from client.session import presence
-from client.train import dropout_from, to_batch, train_openly, weights_by_site
+from client.train import dropout_from, to_batch, train_openly
 from common.models.registry import build
 from common.parameters import group_of, model_hash, to_arrays
 from common.standardise import from_lanes
@@ -106,7 +107,7 @@ def test_summed_statistics_are_those_of_all_training_clips(lay_table, tiny_data)
 def test_summed_evaluation_counts_every_kept_person_once(lay_table):
     table = lay_table()
     found = evaluate(table.sums()[0], 1, to_arrays(build(table.study)))
-    assert (found.metrics.persons, found.metrics.clips) == (8, 64)
+    assert (found.classes.persons, found.classes.clips) == (8, 64)
 
 
 def test_statistics_of_nobody_are_finite():

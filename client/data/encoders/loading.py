@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from client.data.encoders.folder import EncoderFolder
@@ -27,19 +26,6 @@ TOWERS = {
 UNUSED = ("pooler.", "masked_spec_embed", "embeddings.mask_token")
 """Weights that features do not depend on: those of heads, and of masking while training."""
 SPARE_NUMBERS = 1 << 24
-FAULTS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    ZeroDivisionError,
-    SafetensorError,
-)
-"""What transformers raises where files do not fit together."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,9 @@ def load_parts(folder: EncoderFolder, kind: str, device: torch.device) -> Parts:
             **LOCAL,
         )
         where, tower = _tower(network, kind)
-    except FAULTS as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # files of others make the library raise whatever it likes
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ConfigError(f"{folder.path}: not an encoder of {kind}: {reason}") from None
     _check_complete(folder, where, report)
@@ -117,16 +105,17 @@ def library_version() -> str:
 def _library() -> Any:
     """Return transformers, silent and told to stay offline."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    library: Any
     try:
-        import transformers  # noqa: PLC0415 - heavy, and an extra: only who uses it pays
+        import transformers as library  # noqa: PLC0415 - heavy, and an extra: who uses it pays
     except ImportError:
         raise EnvironmentFault(
             "Frozen encoders need transformers, which is not installed: "
             "pip install -c constraints.txt 'tacit[encoders]'"
         ) from None
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
+    library.logging.set_verbosity_error()
+    library.logging.disable_progress_bar()
+    return library
 
 
 def _processor(library: Any, folder: EncoderFolder, kind: str) -> Any:

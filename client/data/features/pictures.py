@@ -11,11 +11,9 @@ from client.data.features.base import FrontEnd, Window
 from client.data.manifest import Source
 from client.data.readers.files import check_size
 from client.data.readers.images import frame_files, image_files, read_grey, standardised
-from client.data.readers.media import MAX_VIDEO_BYTES, decode_frames
+from client.data.readers.media import FOLDER_HZ, MAX_VIDEO_BYTES, decode_frames
 from common.errors import DataError
 from common.inputs import IMAGE_SIDE, Options
-
-FOLDER_HZ = 25.0
 
 
 def gray32(path: Path) -> FloatArray:

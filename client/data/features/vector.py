@@ -36,11 +36,16 @@ def scaled_vector(source: Source, options: Options) -> FloatArray:
     finite_TF = np.isfinite(rows_TF)
     total_F = np.where(finite_TF, rows_TF, 0.0).sum(axis=0)
     mean_F = np.where(finite_TF.any(axis=0), total_F / np.maximum(finite_TF.sum(axis=0), 1), np.nan)
-    scaled_F = (mean_F - _constant("centre", options)) / _constant("scale", options)
+    scaled_F = (mean_F - constant("centre", options)) / constant("scale", options)
     return np.clip(np.nan_to_num(scaled_F, nan=0.0), -LIMIT, LIMIT).astype(np.float32)
 
 
-def _constant(name: str, options: Options) -> npt.NDArray[np.float64]:
+def constant(name: str, options: Options) -> npt.NDArray[np.float64]:
+    """Return a public constant of the study: one number, or one for each of dim features.
+
+    Raises:
+        ConfigError: it is neither, or a scale that is not above 0.
+    """
     values = np.asarray(options[name], dtype=np.float64)
     if values.shape not in {(), (1,), (options["dim"],)} or not np.isfinite(values).all():
         raise ConfigError(f"options.{name}: expected one number, or {options['dim']} of them")

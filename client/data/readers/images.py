@@ -1,7 +1,8 @@
 """Pictures as grey values: PNG, JPEG and the like, and folders of them as films."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from common.errors import DataError
 MAX_IMAGE_BYTES = 1 << 27
 MAX_PIXELS = 100_000_000
 MAX_FRAMES = 200_000
+LEAST_SIDE = 512
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 Grey = npt.NDArray[np.float64]
@@ -51,6 +53,31 @@ def read_grey(path: Path, side: int) -> Grey:
     Raises:
         DataError: when it is no picture, is truncated, or has more than 100 million pixels.
     """
+    with _opened(path) as image:
+        image.draft("L", (4 * side, 4 * side))
+        return centre_square(ImageOps.exif_transpose(image).convert("L"), side)
+
+
+def read_colour(path: Path) -> Image.Image:
+    """Return a picture in colour, its shorter side brought below 1024 pixels.
+
+    Raises:
+        DataError: when it is no picture, is truncated, or has more than 100 million pixels.
+    """
+    with _opened(path) as image:
+        image.draft("RGB", (2 * LEAST_SIDE, 2 * LEAST_SIDE))
+        return reduced(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """Return a picture as it is, or by a whole factor smaller, no side below 512 pixels."""
+    factor = min(image.size) // LEAST_SIDE
+    return image.reduce(factor) if factor > 1 else image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture; every decoding error inside becomes a DataError."""
     check_size(path, MAX_IMAGE_BYTES)
     try:
         with warnings.catch_warnings():
@@ -58,8 +85,7 @@ def read_grey(path: Path, side: int) -> Grey:
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{path.name}: {image.width} x {image.height} pixels, too many")
-                image.draft("L", (4 * side, 4 * side))
-                return centre_square(ImageOps.exif_transpose(image).convert("L"), side)
+                yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
         reason = str(error).replace(str(path), path.name)[:120]
         raise DataError(f"{path.name}: not a readable picture: {reason}") from None

@@ -3,22 +3,25 @@
 Playlist formats are not on the list: they could make the decoder open other files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from client.data.readers.files import check_size
-from client.data.readers.images import centre_square
+from client.data.readers.images import centre_square, frame_files, read_colour, reduced
 from common.errors import DataError
 
 MAX_VIDEO_BYTES = 16 << 30
 MAX_PIXELS = 8192 * 8192
 MOST_KEPT = 1 << 12
+FOLDER_HZ = 25.0
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4",
@@ -125,9 +128,9 @@ def decode_frames(
             raise DataError(f"{path.name}: the file holds no pictures")
         kept: list[npt.NDArray[np.float64]] = []
         every = 1
-        for seen, image in enumerate(_window_images(path, container, window)):
+        for seen, frame in enumerate(_window_frames(path, container, window)):
             if seen % every == 0:
-                kept.append(centre_square(image.convert("L"), side))
+                kept.append(centre_square(frame.to_image().convert("L"), side))
             if len(kept) >= MOST_KEPT:
                 kept, every = kept[::2], 2 * every
     if not kept:
@@ -136,7 +139,53 @@ def decode_frames(
     return np.stack([kept[min(i, len(kept) - 1)] for i in chosen])
 
 
-def _window_images(path: Path, container: Any, window: tuple[float, float | None]) -> Iterator[Any]:
+def film_pictures(
+    path: Path, window: tuple[float, float | None], rate_hz: float
+) -> Iterator[Image.Image]:
+    """Yield a window's pictures in colour at an even rate, from its first picture on.
+
+    Args:
+        path: a video file, or a folder of pictures taken 25 times a second.
+        window: start and end in seconds.
+        rate_hz: of what is yielded; at most the film's own.
+
+    Guarantees: the film is read in a stream; one picture is in memory.
+
+    Raises:
+        DataError: when there is no picture in the window, or the file is damaged.
+    """
+    due_s = window[0]
+    timed = _folder_pictures(path, window) if path.is_dir() else _timed_frames(path, window)
+    none = True
+    for time_s, picture in timed:
+        if none or time_s >= due_s - 1e-6:
+            due_s += 1 / rate_hz
+            none = False
+            yield reduced(picture())
+    if none:
+        raise DataError(f"{path.name}: no picture inside the window")
+
+
+Timed = tuple[float, Callable[[], Image.Image]]
+
+
+def _timed_frames(path: Path, window: tuple[float, float | None]) -> Iterator[Timed]:
+    with open_media(path) as container:
+        if not container.streams.video:
+            raise DataError(f"{path.name}: the file holds no pictures")
+        for frame in _window_frames(path, container, window):
+            yield float(frame.time or 0.0), frame.to_image
+
+
+def _folder_pictures(path: Path, window: tuple[float, float | None]) -> Iterator[Timed]:
+    start_s, end_s = window
+    for number, file in enumerate(frame_files(path)):
+        time_s = number / FOLDER_HZ
+        if time_s >= start_s and (end_s is None or time_s < end_s):
+            yield time_s, partial(read_colour, file)
+
+
+def _window_frames(path: Path, container: Any, window: tuple[float, float | None]) -> Iterator[Any]:
     start_s, end_s = window
     stream = container.streams.video[0]
     stream.thread_type = "NONE"
@@ -149,4 +198,4 @@ def _window_images(path: Path, container: Any, window: tuple[float, float | None
         if end_s is not None and time_s >= end_s:
             return
         if time_s >= start_s:
-            yield frame.to_image()
+            yield frame

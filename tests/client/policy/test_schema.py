@@ -10,7 +10,8 @@ import yaml
 
 from client.policy.schema import SCHEMA, meanings, policy_schema, schema_text
 from client.site.folder import Wishes, policy_text
-from common.config import Ethics, PurposeException, SitePolicy
+from common.approval import Ethics, PurposeException
+from common.config import SitePolicy
 from common.errors import ConfigError
 from common.settings import load_policy, to_yaml
 

@@ -12,8 +12,8 @@ from client.policy import gate_settings, gate_study
 from client.policy.schema import policy_schema
 from client.site.folder import CARD, NODE_KEY, RUNTIME_SECRET, SCHEMA, Wishes, init_site
 from client.site.keys import read_node_key
+from common.approval import Ethics
 from common.cards import read_site_card
-from common.config import Ethics
 from common.errors import ConfigError, PolicyRefused
 from common.keys import read_identity
 from common.settings import load_study

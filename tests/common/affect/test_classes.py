@@ -41,7 +41,9 @@ def test_figures_are_those_of_scikit_learn(seed):
     assert np.array_equal(found.confusion_CC, sk.confusion_matrix(truth_N, given_N))
     assert found.log_loss == pytest.approx(sk.log_loss(truth_N, probabilities_NC), abs=1e-5)
     recalls = sk.recall_score(truth_N, given_N, average=None)
-    assert list(found.recall.values()) == pytest.approx(list(recalls))
+    found_recalls = [one.value for one in found.recall.values()]
+    assert found_recalls == pytest.approx(list(recalls))
+    assert all(one.low < one.value < one.high for one in found.recall.values())
 
 
 def test_sums_over_sites_are_the_figures_of_all_persons_together():
@@ -169,7 +171,7 @@ def test_soft_labels_count_by_their_largest_share_and_weigh_the_log_loss():
     y_NC = np.array([[0.5, 0.3, 0.2, 0.0], [0.1, 0.2, 0.3, 0.4]])
     probabilities_NC = np.array([[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1]])
     found = metrics_from_lanes(lanes_of(probabilities_NC, y_NC, np.array([0, 1])), CLASSES)
-    assert found.recall == {"anger": 1.0, "sadness": 0.0}
+    assert {c: one.value for c, one in found.recall.items()} == {"anger": 1.0, "sadness": 0.0}
     expected = -(y_NC * np.log(probabilities_NC)).sum(axis=1).mean()
     assert found.log_loss == pytest.approx(expected, abs=1e-5)
 

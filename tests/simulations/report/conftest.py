@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.affect import metrics_from_lanes, person_counts
+from common.affect import Evaluation, metrics_from_lanes, person_counts
 from simulations.report import Ceiling, RoundPoint, RunResult, SiteAccount
 
 CLASSES = ("anger", "fear", "joy", "neutral", "sadness")
@@ -44,8 +44,10 @@ def _finished_run(**changes):
         "study": "demo",
         "engine": "flwr run",
         "mode": "local",
-        "rounds": tuple(RoundPoint(r, metrics(0.3 + 0.25 * r)) for r in range(1, 9)),
-        "rounds_without_privacy": tuple(RoundPoint(r, metrics(1 + 0.3 * r)) for r in range(1, 9)),
+        "rounds": tuple(RoundPoint(r, Evaluation(metrics(0.3 + 0.25 * r))) for r in range(1, 9)),
+        "rounds_without_privacy": tuple(
+            RoundPoint(r, Evaluation(metrics(1 + 0.3 * r))) for r in range(1, 9)
+        ),
         "sites": tuple(account(i, name) for i, name in enumerate(SITES)),
         "views": {
             "only audio": 0.51,
