@@ -1,5 +1,6 @@
 """From YAML and key=value pairs to checked dataclasses; errors name the line and what fits."""
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -73,9 +74,8 @@ def load_study(name: str, overrides: Iterable[str] = (), own: Path | None = None
     """A study, given its name or path, with key=value pairs on top.
 
     Args:
-        name: as for `find_study`.
+        name, own: as for `find_study`.
         overrides: key=value pairs; `modalities=a,b` keeps these modalities alone.
-        own: a folder of further studies, such as a site's.
 
     Raises:
         ConfigError: no such study, or a key or value that does not fit; names the line.
@@ -218,7 +218,9 @@ def _pair(pair: str) -> Any:
 
 
 def _merge(config: Any, extra: Any, where: Callable[[str], str]) -> Any:
-    for name in extra:
+    with contextlib.suppress(OmegaConfBaseException, TypeError):
+        return OmegaConf.merge(config, extra)
+    for name in extra:  # which key is wrong
         try:
             config = OmegaConf.merge(config, OmegaConf.masked_copy(extra, [name]))
         except (OmegaConfBaseException, TypeError) as error:
