@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.approval import Ethics, PurposeException
+from common.ratings import Dimension, Label
+
+LATER: dict[str, bool] = {"later": True}
+"""Marks a setting that came later: at its default it is not written, so older studies stay as
+they were, in words and in hash."""
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -56,7 +63,11 @@ class Training:
         server_learning_rate: of the coordinator's optimizer.
         server_momentum: of the coordinator's optimizer, 0 to 1.
         evaluate_every: rounds between two federated evaluations; the last round always evaluates.
-        balance_classes: weight each class by its inverse frequency at the site.
+        balance_classes: weight each class by its inverse frequency at the site; of each label,
+            yes and no likewise.
+        class_target: what raters' votes become: "given" (label_dist where a row has it, label
+            else), "raters" (label_dist, which every labelled row must have; evaluation compares
+            distributions as well) or "majority" (the class or answer with the most votes).
         precision: of products while a GPU trains, "float32" or "bfloat16"; a CPU takes float32.
         compile: let a GPU run a compiled model (without privacy only).
     """
@@ -76,6 +87,7 @@ class Training:
     balance_classes: bool = True
     precision: str = "float32"
     compile: bool = False
+    class_target: str = field(default="given", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,9 @@ class Study:
     Args:
         name: letters, digits, "-" and "_".
         purpose: what the model is for; a site's policy and its persons' consent must cover it.
-        classes: the labels, in the order of the model's outputs.
+        classes: the labels, in the order of the model's outputs; one of them a clip.
+        dimensions: name -> continuous target, such as valence, beside the classes or without.
+        labels: name -> label that may hold together with others.
         modalities: manifest column (audio, video, image, text, physio, features_NAME) -> how.
         normalise: "none" (public constants), "person" (within each person's own clips; uses the
             unlabelled clips of test persons as well) or "federated" (mean and variance of the
@@ -168,34 +182,8 @@ class Study:
     privacy: Privacy = field(default_factory=Privacy)
     secure_aggregation: SecureAggregation = field(default_factory=SecureAggregation)
     split: Split = field(default_factory=Split)
-
-
-@dataclass(frozen=True)
-class Ethics:
-    """The approval under which recordings are used; without one, every study is refused.
-
-    Args:
-        reference: the approval's number and who gave it.
-        until: the last day on which it holds, as 2027-12-31.
-    """
-
-    reference: str = ""
-    until: str = ""
-
-
-@dataclass(frozen=True)
-class PurposeException:
-    """The exception of the EU AI Act, Article 5(1)(f), that a site claims, and who signed for it.
-
-    Args:
-        kind: "medical" or "safety"; empty claims none.
-        reference: the document that says why it applies.
-        signed_by: who answers for it at this site.
-    """
-
-    kind: str = ""
-    reference: str = ""
-    signed_by: str = ""
+    dimensions: dict[str, Dimension] = field(default_factory=dict, metadata=LATER)
+    labels: dict[str, Label] = field(default_factory=dict, metadata=LATER)
 
 
 @dataclass(frozen=True)

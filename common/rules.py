@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from common.config import Ethics, FrozenEncoder, PurposeException, Study
+from common.approval import Ethics, PurposeException
+from common.config import FrozenEncoder, Study
+from common.ratings import Dimension, Label
 
 Rule = tuple[str, Callable[[Any], bool], str]
 SUITES = ("x25519", "mlkem768_x25519")
@@ -141,11 +143,24 @@ def _is_setting_rule(allowed: object) -> bool:
     )
 
 
+def _is_dimension(found: Dimension) -> bool:
+    """Whether a range has a length, and its column is one that may be a target."""
+    return -LARGEST_RATING <= found.least < found.most <= LARGEST_RATING and _is_target(found)
+
+
+def _is_target(found: Dimension | Label) -> bool:
+    """Whether a column may be predicted: not who somebody is, nor a group."""
+    return len(found.column) <= 64 and not found.column.startswith(("group_", *NO_TARGETS))
+
+
 def _is_encoder(found: FrozenEncoder) -> bool:
     """Whether this says where an encoder lies, and its hash is one, where there is one."""
     return bool(found.path) and bool(re.fullmatch("([0-9a-f]{64})?", found.sha256))
 
 
+LARGEST_RATING = 1e6
+NO_TARGETS = ("person_id", "sample_id", "session_id", "consent_", "withdrawn")
+TARGET_NAME = Matches(r"(?!group_)[A-Za-z][A-Za-z0-9_-]{0,31}")
 SETTINGS = Entries((*flat_keys(Study), REST), _is_setting_rule)
 HOURS = r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d"
 
@@ -157,8 +172,18 @@ STUDY_RULES: tuple[Rule, ...] = (
     ),
     (
         "classes",
-        lambda value: 2 <= len(set(value)) == len(value) <= 64,
+        lambda value: len(value) != 1 and len(set(value)) == len(value) <= 64,
         "2 to 64 different labels",
+    ),
+    (
+        "dimensions",
+        Named(TARGET_NAME, _is_dimension, 16),
+        "at most 16 names, each with least below most and, if not its name, the manifest's column",
+    ),
+    (
+        "labels",
+        Named(TARGET_NAME, _is_target, 32),
+        "at most 32 names, each with, if not its name, the manifest's column",
     ),
     ("modalities", lambda value: 1 <= len(value) <= 16, "1 to 16 modalities"),
     ("normalise", *_one_of("none", "person", "federated")),
@@ -184,6 +209,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("training.server_momentum", *_between(0, 0.9999)),
     ("training.evaluate_every", *_between(1, 100_000)),
     ("training.precision", *_one_of("float32", "bfloat16")),
+    ("training.class_target", *_one_of("given", "raters", "majority")),
     ("privacy.mode", *_one_of("none", "local", "distributed")),
     ("privacy.unit", *_one_of("person", "record")),
     ("privacy.target_epsilon", *_between(0.01, 1000)),

@@ -14,9 +14,11 @@ from client.data.arrays import FloatArray, SiteData
 from client.data.extract import Clips, Extractor, Found, extract, extractor_for
 from client.data.manifest import Manifest, Row, Source, read_manifest, refuse
 from client.data.normalise import by_person
+from client.data.rated import target_columns
 from common.config import FrozenEncoder, Study
 from common.errors import ConfigError, DataError
 from common.inputs import FRONT_ENDS, input_shapes
+from common.targets import targets_of
 
 NORMALISE = ("none", "person", "federated")
 SLOW_SOURCES = 50
@@ -68,6 +70,8 @@ def load_site_data(
         modalities=shapes,
         labels=labels,
         scopes=scopes,
+        scales=targets_of(study).scales,
+        votes=labels and study.training.class_target == "raters",
     )
     problems: list[str] = []
     x = {
@@ -88,11 +92,10 @@ def _assemble(study: Study, table: Manifest, x: dict[str, FloatArray]) -> SiteDa
     rows = table.rows
     person_ids = tuple(sorted({row.person_id for row in rows}))
     index = {person: i for i, person in enumerate(person_ids)}
-    unlabelled = (0.0,) * len(study.classes)
     return SiteData(
         x=x,
         present_NM=np.array([[name in row.sources for name in x] for row in rows], dtype=np.bool_),
-        y_NC=np.array([row.label_C or unlabelled for row in rows], dtype=np.float32),
+        y_NC=target_columns(rows, study),
         person_N=np.array([index[row.person_id] for row in rows], dtype=np.int64),
         person_ids=person_ids,
         sample_ids=tuple(row.sample_id for row in rows),
