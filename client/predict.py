@@ -1,6 +1,7 @@
 """A finished run's model on recordings of one's own: probabilities, and how good they are."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from client.data.arrays import SiteData
+from client.data.encoders.naming import encoders_given
 from client.data.load import load_site_data
 from client.evaluate import Said, Truth, counts_of, say
 from client.session import presence
@@ -43,7 +45,7 @@ class Predicted:
     said: Said
 
     @property
-    def probabilities_NC(self) -> NDArray[np.float32]:
+    def shares(self) -> NDArray[np.float32]:
         """Shares of the classes."""
         return self.said.class_NC
 
@@ -68,7 +70,9 @@ class PersonRow:
     error: float = float("nan")
 
 
-def predict(run: Path, manifest: Path, *, labels: bool, device: str = "auto") -> Predicted:
+def predict(
+    run: Path, manifest: Path, *, labels: bool, device: str = "auto", encoders: Sequence[str] = ()
+) -> Predicted:
     """Read a manifest and let a finished run's model judge every clip.
 
     Args:
@@ -76,14 +80,16 @@ def predict(run: Path, manifest: Path, *, labels: bool, device: str = "auto") ->
         manifest: a .csv or .parquet file.
         labels: whether every row must have a label.
         device: where to compute.
+        encoders: NAME=FOLDER of frozen encoders, beside those that the environment names.
 
     Raises:
-        ConfigError: the run is not finished, or not a run.
+        ConfigError: the run is not finished, or not a run; an encoder is not the study's.
         DataError: the manifest or a recording is wrong.
     """
     study, model, statistics = _finished(run)
     on = device_of(device)
-    data = load_site_data(study, manifest, None, labels=labels)
+    known = encoders_given(study, encoders)
+    data = load_site_data(study, manifest, None, labels=labels, encoders=known, device=on)
     data = replace(data, x=standardise(data.x, presence(data), statistics))
     batch = to_batch(data, np.ones(len(data), dtype=np.float32), on)
     return Predicted(study, data, say(model.to(on), batch, len(study.classes)))

@@ -74,8 +74,8 @@ in training. Intervals are {{ "%.0f" | format(100 * confidence) }} % and count p
 <section>
 <h2>Accuracy over rounds</h2>
 <figure role="group" aria-labelledby="cap-accuracy">{{ accuracy_svg }}
-<figcaption id="cap-accuracy">{{ first.name }} after each evaluated round; bands are the intervals by
-person.
+<figcaption id="cap-accuracy">{{ first.name }} after each evaluated round; bands are the intervals
+by person.
 </figcaption></figure>
 <details><summary>As a table</summary><div class="scroll"><table>
 <thead><tr><th scope="col">round</th><th scope="col">{{ first.name }}</th>

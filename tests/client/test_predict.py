@@ -22,8 +22,8 @@ def manifest(tiny_data):
 def test_every_clip_gets_probabilities(open_run, manifest, tiny_data):
     found = predict(open_run.run.root, manifest, labels=False)
     assert found.data.sample_ids == tuple(row.sample_id for row in tiny_data.rows["hill"])
-    assert found.probabilities_NC.shape == (48, 3)
-    assert np.allclose(found.probabilities_NC.sum(1), 1, atol=1e-5)
+    assert found.shares.shape == (48, 3)
+    assert np.allclose(found.shares.sum(1), 1, atol=1e-5)
 
 
 def test_the_parquet_file_says_what_the_model_says(open_run, manifest, tmp_path):
@@ -33,7 +33,7 @@ def test_the_parquet_file_says_what_the_model_says(open_run, manifest, tmp_path)
     classes = found.study.classes
     assert list(table) == ["sample_id", "person_id", "label", *(f"p_{name}" for name in classes)]
     columns = np.array([table[f"p_{name}"] for name in classes]).T
-    assert np.array_equal(columns.astype(np.float32), found.probabilities_NC)
+    assert np.array_equal(columns.astype(np.float32), found.shares)
     assert table["label"] == [classes[k] for k in columns.argmax(1)]
     assert table["person_id"][0] == "patient-hill-0"
 
@@ -42,7 +42,7 @@ def test_figures_are_those_counted_by_hand(open_run, manifest, tiny_data):
     found = predict(open_run.run.root, manifest, labels=True)
     classes = found.study.classes
     truth = np.array([classes.index(row.label) for row in tiny_data.rows["hill"]])
-    given = found.probabilities_NC.argmax(1)
+    given = found.shares.argmax(1)
     metrics = measure(found).classes
     recalls = [(given[truth == k] == k).mean() for k in range(3)]
     assert metrics.uar.value == pytest.approx(np.mean(recalls))
