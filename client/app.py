@@ -1,9 +1,11 @@
 """The site's side of Flower: each message is one stage, answered by `client.steps`.
 
-A handler never raises: an exception's text would travel to the coordinator. The reason of a
-refusal stays in the site's log; the reply says it in one word.
+Nothing is raised to Flower: an exception's text would travel to the coordinator. The reason of a
+refusal stays in the site's log; the reply says it in one word. What a handler made of a message is
+looked at once more (`client.egress`) and written anew before it leaves.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -19,9 +21,27 @@ from common.keys import read_roster
 from common.refusals import word_of
 from common.secagg.riding import CONFIRM_ADVERTISE, UNMASK_SHARE
 from common.settings import overrides_from_run_config
-from common.wire import VERSION, Reply, decode_request, encode_reply
+from common.wire import MESSAGE_TYPES, VERSION, Reply, decode_request, encode_reply
 
-app = ClientApp()
+STAGE_OF = {message_type: stage for stage, message_type in MESSAGE_TYPES.items()}
+
+
+def last_look(
+    message: Message, context: Context, respond: Callable[[Message, Context], Message]
+) -> Message:
+    """Let nothing leave but a reply of the protocol; Flower puts this round every handler."""
+    stage, root = STAGE_OF[message.metadata.message_type], None
+    try:
+        root = site_root(context)
+        reply = egress.reply_in(stage, respond(message, context))
+        if not reply.refused:
+            _check(stage, reply, root, message, context)
+    except Exception as error:
+        reply = _refuse(stage, root, error)
+    return Message(encode_reply(reply), reply_to=message)
+
+
+app = ClientApp(mods=[last_look])
 
 
 @app.query("hello")
@@ -83,21 +103,29 @@ def _reply(stage: str, message: Message, context: Context) -> Reply:
         root = site_root(context)
         request = decode_request(stage, message.content)
         if stage == "hello":
-            return _hello(open_site(root).name)
+            return Reply({"version": VERSION, "site": open_site(root).name})
         current = _session(root, context)
         task = task_of(request)
         answered = answer(request, current, state.load(context, task))
-        egress.check(stage, answered.reply, current)
         state.store(context, task, answered.states)
     except Exception as error:
         return _refuse(stage, root, error)
     return answered.reply
 
 
-def _hello(site: str) -> Reply:
-    reply = Reply({"version": VERSION, "site": site})
-    egress.check_hello(reply, site)
-    return reply
+def _check(stage: str, reply: Reply, root: Path, message: Message, context: Context) -> None:
+    """The last look at a reply that is no refusal.
+
+    Raises:
+        PrivacyError: it must not leave.
+    """
+    if stage == "hello":
+        egress.check_hello(reply, open_site(root).name)
+        return
+    current = _session(root, context)
+    egress.check(stage, reply, current)
+    task = task_of(decode_request(stage, message.content))
+    egress.check_receipt(stage, reply, current, state.load(context, task).ending)
 
 
 def _session(root: Path, context: Context) -> Session:

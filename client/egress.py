@@ -1,14 +1,61 @@
-"""The last look at what leaves the site: only the protocol's fields, only of the right size."""
+"""The last look at what leaves the site: only the protocol's fields, only of the right size.
 
+It looks at the message itself, after whatever answered, so it holds where the code that trains
+misbehaves: a record, a field or an error's text of its own does not pass, and no number without
+its receipt from the ledger. Code that patches this module or opens a connection of its own is
+beyond it: that is for the list of approved bundles, and for the firewall.
+"""
+
+from flwr.app import Message
+
+from client.charge import WHAT
 from client.session import Session
-from common.errors import PrivacyError
+from common.errors import PrivacyError, ProtocolError
+from common.secagg.messages import is_refusal
 from common.secagg.riding import JOINED
-from common.wire import VERSION, Reply
+from common.secagg.states import Masked, State
+from common.wire import VERSION, Reply, decode_reply
 
 _BYTES_A_WORD = 8
 _HEADER_BYTES = 4096
 _BYTES_A_PEER = 1 << 12
 _BYTES_A_STEP = 1 << 12
+
+
+def reply_in(stage: str, made: Message) -> Reply:
+    """What a message says, when it is a reply of the protocol and nothing beside it.
+
+    Raises:
+        PrivacyError: it holds another record or field, or an error's text.
+    """
+    if made.has_error():
+        raise PrivacyError(f"{stage} would send an error of its own: {made.error.reason}")
+    try:
+        return decode_reply(stage, made.content)
+    except ProtocolError as error:
+        raise PrivacyError(f"{stage} would send what is no reply: {error}") from error
+
+
+def check_receipt(stage: str, reply: Reply, session: Session, state: State | None) -> None:
+    """Let a masked vector pass where the ledger was charged for it, or stop it.
+
+    Raises:
+        PrivacyError: no charge of this very round and attempt is on record.
+    """
+    if stage != "mask" or is_refusal(bytes(reply.fields["body"])):  # type: ignore[arg-type]
+        return
+    if isinstance(state, Masked):
+        now = state.context
+        is_charged = session.ledger.is_committed(
+            session.study.name,
+            run=now.run,
+            round=now.round + state.step,
+            attempt=now.attempt,
+            what=WHAT[now.task],
+        )
+        if is_charged:
+            return
+    raise PrivacyError("mask would send numbers that the ledger was not charged for.")
 
 
 def check_hello(reply: Reply, site: str) -> None:

@@ -9,10 +9,18 @@ from client.contribute import contribution
 from client.policy import TASKS, Ask, gate, gate_hours, gate_study
 from client.session import Session
 from client.trail import answered, refused
-from common.errors import OutOfOrder, ProtocolError, Replayed, TacitError, TooFewSites
+from common.errors import (
+    OutOfOrder,
+    PrivacyError,
+    ProtocolError,
+    Replayed,
+    TacitError,
+    TooFewSites,
+)
 from common.parameters import Arrays, model_hash
 from common.secagg.checks import COORDINATOR
 from common.secagg.masking import check_mask
+from common.secagg.masks import Words
 from common.secagg.messages import (
     AdvertiseRequest,
     ConfirmRequest,
@@ -21,6 +29,7 @@ from common.secagg.messages import (
     decode,
 )
 from common.secagg.riding import JOINED, Riding, ride
+from common.secagg.roster import Context
 from common.secagg.site import Given, advance, refuse
 from common.secagg.states import Confirmed, Keyed, Masked, Shared, State
 from common.settings import config_hash
@@ -158,5 +167,19 @@ def _work(
     hashed = model_hash(model)
     keyed = check_mask(session.member, state, body, model_hash=hashed)
     now = replace(keyed.context, round=keyed.context.round + keyed.step, model_hash=hashed)
-    words_W = contribution(session, now, model)
+    words_W = _contributed(session, now, model)
     return keyed, Given(os.urandom, model_hash=hashed, vector_W=words_W)
+
+
+def _contributed(session: Session, now: Context, model: Arrays) -> Words:
+    """What the site adds; an error in there is never answered in the protocol's own words.
+
+    Raises:
+        PrivacyError: the work raised a breach of the protocol, whose text would be sent.
+    """
+    try:
+        return contribution(session, now, model)
+    except Replayed:
+        raise
+    except ProtocolError as error:
+        raise PrivacyError(f"the work ended with {type(error).__name__}: {error}") from error

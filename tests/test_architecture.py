@@ -24,6 +24,7 @@ DOORS = {
         "server.app",
         "server.exchange",
         "client.app",
+        "client.egress",
         "client.state",
         "client.runner",
         "common.wire",

@@ -190,6 +190,20 @@ class Ledger:
         """Return the reserves without a commit, oldest first."""
         return tuple(self._read().pending.values())
 
+    def is_committed(
+        self,
+        study: str,
+        *,
+        run: str,
+        round: int,  # noqa: A002
+        attempt: int,
+        what: str,
+    ) -> bool:
+        """Return whether a round was charged and its charge committed."""
+        replay = self._read()
+        seq = replay.keys.get((study, run, round, attempt, what))
+        return seq is not None and seq not in replay.pending
+
     def head(self) -> Head:
         """Return the head: number and hash of the last entry."""
         return self._read().head
