@@ -1,9 +1,12 @@
 """What a site's commands print, as tables."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
+from client.data.ahead import Pass
 from client.data.check import CheckReport
 from client.data.importers.writing import ImportReport
 from client.predict import PersonRow
@@ -43,6 +46,35 @@ def checked(report: CheckReport) -> Table:
         said = f"noise σ {one.noise_multiplier:.3g}, noise to signal {one.noise_to_signal:.2g}"
         table.add_row(f"ε = {one.target_epsilon:g} per person", f"{said}\n{one.said}")
     table.caption = "\n".join((*report.warnings, *_few(report.notes))) or None
+    return table
+
+
+def extracted(found: Pass) -> Table:
+    """What a pass over a manifest's recordings came to."""
+    table = Table(title=f"features of {found.manifest} in {found.cache}")
+    for column in ("modality", "front end", "clips", "sources", "known", "read", "failed", "s"):
+        table.add_column(column, justify="left" if column in ("modality", "front end") else "right")
+    for name, one in found.modalities.items():
+        counts = (one.clips, one.sources, one.from_cache, one.computed, one.failed)
+        table.add_row(name, one.front_end, *map(str, counts), f"{one.seconds:.1f}")
+    made = {one.encoder["encoder"]: one.encoder for one in found.modalities.values() if one.encoder}
+    said = (
+        f"{name}: licence {one['licence']}, sha256 {one['sha256']}" for name, one in made.items()
+    )
+    table.caption = "\n".join(said) or None
+    return table
+
+
+def encoder(record: Mapping[str, Any]) -> Table:
+    """What an encoder's folder holds."""
+    table = Table(title=f"{record['encoder']}: licence {record['licence']}", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, digest in {**record["files"], **record["papers"]}.items():
+        table.add_row(name, digest)
+    table.add_section()
+    table.add_row("all: sha256", record["sha256"], style="bold")
+    table.add_row("numbers", f"{record['parameters']:,}")
     return table
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from client.data.encoders.naming import encoders_given
 from client.data.manifest import read_manifest
 from client.split import folds_of
 from common.approval import Ethics
@@ -145,6 +146,7 @@ def _policy(study: Study, name: str, manifest: Path, crowd: Crowd) -> SitePolicy
         purposes=(study.purpose,),
         ethics=Ethics("a simulation needs none", "9999-12-31"),
         modalities=crowd.modalities,
+        encoders=encoders_given(study),
         labels=study.classes,
         folds=study.split.folds,
         unit=privacy.unit,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import torch
 
 from client.data.arrays import FloatArray
 from client.data.encoders.folder import EncoderFolder, look_through
-from client.data.encoders.kinds import Kind, Piece, kind_for
+from client.data.encoders.kinds import Kind, kind_for
 from client.data.encoders.loading import load_parts
 from client.data.encoders.pooling import POOLINGS, pooled
 from client.data.features.base import Window
@@ -64,14 +65,17 @@ class Frozen:
     ) -> Iterator[tuple[K, FloatArray | DataError]]:
         """Yield each clip's features, or what is wrong with the clip; in any order.
 
-        Guarantees: values are finite and within ± 5.
+        Guarantees: values are finite and within ± 5; without a clip nothing is loaded.
         """
-        pieces = ((key, self._pieces(source, window)) for key, source, window in clips)
+        waiting = iter(clips)
+        first = list(islice(waiting, 1))
+        if not first:
+            return
+        pieces = (
+            (key, self.kind.pieces(source, window)) for key, source, window in chain(first, waiting)
+        )
         for key, found in pooled(self.kind, self.options["pooling"], pieces):
             yield key, found if isinstance(found, DataError) else self._scaled(found)
-
-    def _pieces(self, source: Source, window: Window) -> Iterator[Piece]:
-        yield from self.kind.pieces(source, window)
 
     def _scaled(self, vector_F: FloatArray) -> FloatArray:
         """Return a vector of zero mean and unit size over its own features, then public scales."""

@@ -6,6 +6,7 @@ drawn at random.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def load_parts(folder: EncoderFolder, kind: str, device: torch.device) -> Parts:
     return Parts(tower, processor, _layers(tower, config))
 
 
-def write_untrained(folder: Path, network: str, processor: str, settings: dict[str, Any]) -> None:
+def write_untrained(
+    folder: Path, network: str, processor: str, settings: Mapping[str, Any], seed: int = 0
+) -> None:
     """Write an encoder with random weights, to try and to measure with: it has learnt nothing.
 
     Args:
@@ -90,16 +93,15 @@ def write_untrained(folder: Path, network: str, processor: str, settings: dict[s
         network: such as "WavLM", as transformers begins its names.
         processor: such as "Wav2Vec2FeatureExtractor".
         settings: of its configuration.
+        seed: of the weights.
     """
     library = _library()
     config = getattr(library, f"{network}Config")(**settings)
-    getattr(library, f"{network}Model")(config).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        made = getattr(library, f"{network}Model")(config)
+    made.save_pretrained(folder)
     getattr(library, processor)().save_pretrained(folder)
-
-
-def library_version() -> str:
-    """Return the version of transformers that loads encoders here."""
-    return str(_library().__version__)
 
 
 def _library() -> Any:
