@@ -92,6 +92,13 @@ def unmask_share(message: Message, context: Context) -> Message:
     return _respond(UNMASK_SHARE, message, context)
 
 
+def place_of(message: Message, context: Context) -> tuple[str, int]:
+    """Study and round of an answered message, for the site's own status; no round after hello."""
+    study = str(context.run_config.get("study", ""))
+    record = message.content.config_records.get("tacit") if message.has_content() else None
+    return study, state.round_of(context, str((record or {}).get("task", "")))
+
+
 def _respond(stage: str, message: Message, context: Context) -> Message:
     reply = _reply(stage, message, context)
     return Message(encode_reply(reply), reply_to=message)

@@ -61,13 +61,14 @@ def entropy_of(session: Session, context: Context) -> Entropy:
     """Where noise, sampling and rounding come from: the operating system.
 
     A simulated site whose policy names a reproducible_seed derives them from it instead, so
-    that a run can be repeated; such a site protects nobody, and its reports say so.
+    that a run can be repeated; such a site protects nobody, and its reports say so. A second
+    attempt at a round draws the same, so that a run that was taken up again repeats too.
     """
     seed = session.site.policy.reproducible_seed
     if seed is None:
         return os.urandom
     secret = hashlib.sha256(f"reproducible {seed}".encode()).digest()
-    about = (session.site.name, context.task, context.round, context.attempt)
+    about = (session.site.name, context.task, context.round, 0)
     parts = (context.config_hash, *about)
     counter = iter(range(1 << 30))
     return lambda size: derive(secret, "reproducible", *parts, next(counter), size=size)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from flwr.app import Context, Message
@@ -35,7 +35,7 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 from common.errors import PolicyRefused
 
 App = Callable[[Message, Context], Message]
-Report = Callable[[str, str], None]
+Place = Callable[[Message, Context], tuple[str, int]]
 Approved = Callable[[str], bool]
 
 POLL_S = 0.1
@@ -44,6 +44,17 @@ _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _COMPONENT = "flwr-clientapp"
 _FIXED = "the site's own log says why"
 """All that leaves of an error: not even its type, whose name could be anything."""
+
+
+class Report(Protocol):
+    """Takes what happens: "answered", "idle", "waiting", "failed" …
+
+    The detail is a message's type, a bundle's hash or an exception's type; study and round are
+    given with an answer.
+    """
+
+    def __call__(self, event: str, detail: str, study: str = "", number: int = 0) -> None:
+        """Take one thing that happened."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,8 @@ class Desk:
         root: of the site's folder.
         app: answers a message; raises nothing that holds data.
         approved: says whether the site has approved a bundle, by its SHA-256.
-        report: gets (event, detail) for each thing that happens; the detail is a message's
-            type, a bundle's hash or an exception's type.
+        report: gets each thing that happens.
+        place: study and round of a message that was answered.
     """
 
     runtime: str
@@ -66,6 +77,7 @@ class Desk:
     app: App
     approved: Approved
     report: Report
+    place: Place
 
 
 def serve(desk: Desk, stopped: Callable[[], bool]) -> None:
@@ -117,7 +129,7 @@ def _answer(desk: Desk, client: RuntimeHttpClient) -> None:
         try:
             _check_bundle(desk.approved, run.fab_hash, bundle.content)
             reply, status = desk.app(message, context), SubStatus.COMPLETED
-            desk.report("answered", message.metadata.message_type)
+            desk.report("answered", message.metadata.message_type, *desk.place(message, context))
         except Exception as error:
             refused = isinstance(error, PolicyRefused)
             code = ErrorCode.INVALID_FAB if refused else ErrorCode.CLIENT_APP_RAISED_EXCEPTION

@@ -28,3 +28,10 @@ def store(context: Context, task: str, states: Riding) -> None:
     dumps = {name: dump(state) for name, state in kept.items() if state is not None}
     if dumps:
         context.state[_RECORD + task] = ConfigRecord({**dumps})
+
+
+def round_of(context: Context, task: str) -> int:
+    """The round that a task is in; 0 where it has not begun."""
+    states = load(context, task)
+    now = states.ending or states.beginning
+    return 0 if now is None else now.context.round + int(getattr(now, "step", 0))

@@ -7,6 +7,7 @@ up to a minute.
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -66,6 +67,12 @@ def become(root: Path, command: Sequence[str]) -> None:
     os.chdir(empty)
     own = {"FLWR_HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.defpath}"}
     os.execve(command[0], list(command), {**os.environ, **FLOWER, **own})
+
+
+def plain_logs() -> None:
+    """Have Flower write its log in this process without colour codes, and with the time."""
+    for handler in logging.getLogger("flwr").handlers:
+        vars(handler).update(colored=False, timestamps=True)
 
 
 def start(group: Group) -> int:
@@ -183,7 +190,9 @@ def next_wait_s(wait_s: float, lived_s: float) -> float:
 
 
 def _popen(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)
+    with os.fdopen(descriptor, "ab") as out:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )

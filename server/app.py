@@ -12,15 +12,30 @@ from common.config import Study
 from common.errors import ConfigError, ExitCode, TacitError
 from common.keys import read_roster
 from common.secagg.roster import Roster
-from common.settings import load_study, overrides_from_run_config, to_yaml
+from common.settings import config_hash, load_study, overrides_from_run_config, to_yaml
 from common.sums import parameters_of, policy_for
-from server.checkpoint import write_atomically
-from server.exchange import GridExchange, discover
-from server.federate import federate
+from server.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    Origin,
+    alone,
+    check_newest,
+    check_origin,
+    read_checkpoint,
+    taken_up,
+    write_atomically,
+    write_checkpoint,
+)
+from server.exchange import GridExchange, Meeting
+from server.federate import Report, federate, first_checkpoint
+from server.following import ERROR, PROGRESS
+from server.following import progress as progress_of
 from server.heads import Heads
+from server.quorum import WAIT_S, Quorum
 from server.secure_sum import Sums
 
-START_TIMEOUT_S = 300.0
+ATTEMPTS_BITS = 16
+"""Attempts at one round between two times that a run is taken up: room for 2^16."""
 
 app = ServerApp()
 
@@ -29,33 +44,68 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run a study over the sites of the roster."""
     folder = Path(str(context.run_config.get("run-dir") or "runs/flower")).absolute()
-    try:
-        roster = read_roster(_given(context, "federation") / "roster.json")
-        study = _study(context, roster)
-        _run(grid, context, folder, study, roster)
-    except Exception as error:
-        code = error.exit_code if isinstance(error, TacitError) else ExitCode.FAILED
-        said = {"type": type(error).__name__, "message": str(error), "exit_code": int(code)}
-        write_atomically(folder / "error.json", json.dumps(said).encode())
-        raise
+    with alone(folder):
+        try:
+            roster = read_roster(_given(context, "federation") / "roster.json")
+            study = _study(context, roster)
+            _run(grid, context, folder, study, roster)
+        except Exception as error:
+            code = error.exit_code if isinstance(error, TacitError) else ExitCode.FAILED
+            said = {"type": type(error).__name__, "message": str(error), "exit_code": int(code)}
+            write_atomically(folder / ERROR, json.dumps(said).encode())
+            raise
 
 
 def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roster) -> None:
-    timeout_s = study.secure_aggregation.stage_timeout_s
-    progress = folder / "progress.jsonl"
+    """Begin a run, or go on with one that broke off, and play it to its end."""
+    reports = _reporter(folder)
+    begun = _begun(context, folder, study, roster)
     write_atomically(folder / "study.yaml", to_yaml(study).encode())
-    nodes = discover(grid, len(roster), START_TIMEOUT_S)
-    _report(progress, {"event": "started", "sites": list(nodes)})
+    write_checkpoint(folder / CHECKPOINT, begun)
 
     def log(line: str) -> None:
-        _report(progress, {"event": "note", "text": line})
+        reports({"event": "note", "text": line})
 
-    exchange = GridExchange(grid, nodes, timeout_s, log)
-    run = f"{study.name}-{context.run_id}"
-    heads = Heads((folder, _given(context, "federation")))
-    sums = Sums(exchange, policy_for(study, roster), study, run, log, heads)
-    federate(sums, folder, lambda line: _report(progress, line))
-    _report(progress, {"event": "finished"})
+    policy = policy_for(study, roster)
+    meeting = Meeting(grid, {}, roster)
+    wait_s = float(str(context.run_config.get("wait-s") or WAIT_S))
+    quorum = Quorum(meeting.there, roster, policy.min_sites, log, wait_s=wait_s)
+    started: dict[str, object] = {"event": "started", "sites": list(quorum.gather())}
+    reports(started | ({"after_round": begun.round} if begun.resumed else {}))
+    _report_lost(begun, folder, reports)
+    exchange = GridExchange(grid, meeting, study.secure_aggregation.stage_timeout_s, log)
+    heads = Heads((folder, _given(context, "federation")), begun.heads)
+    attempt = begun.resumed << ATTEMPTS_BITS
+    sums = Sums(exchange, policy, study, begun.origin.run, log, heads, quorum, attempt)
+    federate(sums, folder, reports, begun)
+    reports({"event": "finished"})
+
+
+def _begun(context: Context, folder: Path, study: Study, roster: Roster) -> Checkpoint:
+    """The run before its first sum; or where it broke off, if it is to be taken up again.
+
+    Raises:
+        ConfigError: there is nothing to take up, or it is of another study or roster, or older
+            than what was reported.
+    """
+    origin = Origin(f"{study.name}-{context.run_id}", config_hash(study).hex(), roster.digest.hex())
+    if not context.run_config.get("resume"):
+        return first_checkpoint(study, origin)
+    path = folder / CHECKPOINT
+    found = read_checkpoint(path)
+    check_origin(found, origin, path)
+    rounds = [int(line["round"]) for line in progress_of(folder) if line["event"] == "round"]
+    check_newest(found, max(rounds, default=0), path)
+    return taken_up(found)
+
+
+def _report_lost(begun: Checkpoint, folder: Path, report: Report) -> None:
+    """Report the rounds that a run was through with when it broke off, but had not said so."""
+    said = {line.get("round") for line in progress_of(folder) if line["event"] == "round"}
+    for number, line in enumerate(begun.history, start=1):
+        is_through = number < len(begun.history) or not begun.pending
+        if is_through and line["round"] not in said:
+            report(line)
 
 
 def _study(context: Context, roster: Roster) -> Study:
@@ -72,7 +122,14 @@ def _given(context: Context, key: str) -> Path:
     return Path(value)
 
 
-def _report(path: Path, line: dict[str, object]) -> None:
-    """Append one line that a person or a progress bar can follow."""
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps({"time": round(time.time(), 3), **line}) + "\n")
+def _reporter(folder: Path) -> Report:
+    """What appends lines that a person or a progress bar can follow."""
+    path = folder / PROGRESS
+
+    def report(line: dict[str, object]) -> None:
+        whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+        with path.open("a", encoding="utf-8") as out:
+            said = json.dumps({"time": round(time.time(), 3), **line})
+            out.write(("" if whole else "\n") + said + "\n")
+
+    return report

@@ -5,13 +5,13 @@ and its deployment engine; only the Grid behind it differs.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from common.errors import PolicyRefused, ProtocolError, TooFewSites
+from common.errors import PolicyRefused, ProtocolError, TacitError
 from common.refusals import error_of
 from common.wire import (
     MESSAGE_TYPES,
@@ -22,10 +22,14 @@ from common.wire import (
     encode_request,
 )
 
+KEYING = ("advertise", "mask")
+"""Stages before which nodes that are new are asked who they are: the next keys include them."""
+
 Exchange = Callable[[str, Mapping[str, Request]], dict[str, Reply]]
 Log = Callable[[str], None]
 
 _POLL_S = 0.05
+_HELLO_S = 30.0
 
 
 class GridExchange:
@@ -33,23 +37,27 @@ class GridExchange:
 
     Args:
         grid: Flower's connection to the nodes.
-        nodes: site name -> node id.
+        nodes: site name -> node id; or who finds that out while the run goes on.
         timeout_s: how long to wait for the replies of one stage.
         log: gets one line for each site that did not answer properly.
     """
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], timeout_s: float, log: Log) -> None:
+    def __init__(
+        self, grid: Grid, nodes: "Mapping[str, int] | Meeting", timeout_s: float, log: Log
+    ) -> None:
         self.grid = grid
-        self.nodes = dict(nodes)
+        self.meeting = nodes if isinstance(nodes, Meeting) else Meeting(grid, nodes)
         self.timeout_s = timeout_s
         self.log = log
 
     def __call__(self, stage: str, requests: Mapping[str, Request]) -> dict[str, Reply]:
         """Send each site its request; the replies of those that answered in time."""
-        known = [site for site in requests if site in self.nodes]
-        by_node = {self.nodes[site]: requests[site] for site in known}
+        if stage in KEYING:
+            self._meet()
+        nodes = self.meeting.nodes
+        by_node = {nodes[site]: request for site, request in requests.items() if site in nodes}
         answers = _send(self.grid, stage, by_node, self.timeout_s)
-        names = {node: site for site, node in self.nodes.items()}
+        names = {node: site for site, node in nodes.items()}
         replies = {}
         for node, message in answers.items():
             reply = self._read(stage, names[node], message)
@@ -58,6 +66,13 @@ class GridExchange:
         for site in sorted(set(requests) - set(replies)):
             self.log(f"{site} gave no answer to {stage}")
         return replies
+
+    def _meet(self) -> None:
+        """Let sites join that came late; one that cannot is left out, and said."""
+        try:
+            self.meeting.there()
+        except TacitError as error:
+            self.log(f"a site that came late is left out: {error}")
 
     def _read(self, stage: str, site: str, message: Message) -> Reply | None:
         if message.has_error():
@@ -70,28 +85,59 @@ class GridExchange:
             return None
 
 
-def discover(grid: Grid, num_sites: int, timeout_s: float) -> dict[str, int]:
-    """Site name -> node id, once that many nodes have said who they are.
+class Meeting:
+    """Which node is which site: asks nodes that it does not know yet, and never waits.
 
-    Raises:
-        TooFewSites: fewer nodes than asked for came up in time.
-        ProtocolError: two nodes claim one name, or a node speaks another version.
+    Args:
+        grid: Flower's connection to the nodes.
+        nodes: site name -> node id, as far as known.
+        roster: names that count; empty lets every name pass.
     """
-    deadline = time.monotonic() + timeout_s
-    while len(nodes := list(grid.get_node_ids())) < num_sites:
-        if time.monotonic() > deadline:
-            raise TooFewSites(f"{len(nodes)} of {num_sites} sites came up in {timeout_s:g} s.")
-        time.sleep(_POLL_S)
-    hello = {node: Request("hello", {"version": VERSION}) for node in nodes}
-    answers = _send(grid, "hello", hello, max(1.0, deadline - time.monotonic()))
-    return _names(answers, num_sites)
 
+    def __init__(self, grid: Grid, nodes: Mapping[str, int], roster: Collection[str] = ()) -> None:
+        self.nodes = dict(nodes)
+        self._grid = grid
+        self._roster = frozenset(roster)
+        self._asked: dict[int, float] = {}
+        self._open: dict[str, int] = {}
 
-def _names(answers: Mapping[int, Message], num_sites: int) -> dict[str, int]:
-    names: dict[str, int] = {}
-    for node, message in answers.items():
+    def there(self) -> tuple[str, ...]:
+        """The sites that are connected and have said who they are, in order of their names.
+
+        Raises:
+            PolicyRefused: a node has not approved the bundle of this run.
+            ProtocolError: two nodes claim one name, or a node speaks another version.
+            TacitError: what a node refused to say who it is for.
+        """
+        online = set(self._grid.get_node_ids())
+        self._hear()
+        self._ask(online)
+        return tuple(sorted(site for site, node in self.nodes.items() if node in online))
+
+    def _ask(self, online: Collection[int]) -> None:
+        now = time.monotonic()
+        recently = {node for node, at in self._asked.items() if now - at < _HELLO_S}
+        unknown = sorted(set(online) - set(self.nodes.values()) - recently)
+        if not unknown:
+            return
+        hello = encode_request(Request("hello", {"version": VERSION}))
+        asked = [Message(hello, node, MESSAGE_TYPES["hello"], ttl=_HELLO_S) for node in unknown]
+        self._open |= _push(self._grid, asked)
+        self._asked |= dict.fromkeys(unknown, now)
+
+    def _hear(self) -> None:
+        if not self._open:
+            return
+        for message in self._grid.pull_messages(list(self._open)):
+            node = self._open.pop(message.metadata.reply_to_message_id, None)
+            if node is not None:
+                self._know(node, message)
+
+    def _know(self, node: int, message: Message) -> None:
         if message.has_error():
-            continue
+            if message.error.code == ErrorCode.INVALID_FAB:
+                raise PolicyRefused(self._unapproved())
+            return
         reply = decode_reply("hello", message.content)
         if reply.refused:
             said = f"Node {node} refused to say who it is: {reply.refused}."
@@ -99,23 +145,17 @@ def _names(answers: Mapping[int, Message], num_sites: int) -> dict[str, int]:
         site = str(reply.fields["site"])
         if reply.fields["version"] != VERSION:
             raise ProtocolError(f"{site} does not speak version {VERSION} of the messages.")
-        if site in names:
+        if self.nodes.get(site, node) != node:
             raise ProtocolError(f"Two nodes say that they are {site}.")
-        names[site] = node
-    _enough(answers, len(names), num_sites)
-    return dict(sorted(names.items()))
+        if not self._roster or site in self._roster:
+            self.nodes[site] = node
 
-
-def _enough(answers: Mapping[int, Message], there: int, num_sites: int) -> None:
-    codes = [message.error.code for message in answers.values() if message.has_error()]
-    refused = codes.count(ErrorCode.INVALID_FAB)
-    if refused:
-        raise PolicyRefused(
-            f"{refused} of {num_sites} sites have not approved the bundle of this run: send them "
+    def _unapproved(self) -> str:
+        known = ", ".join(sorted(self.nodes)) or "none yet"
+        return (
+            f"A site has not approved the bundle of this run (those that have: {known}): send it "
             "the one that `tacit coordinator bundle` builds."
         )
-    if there < num_sites:
-        raise TooFewSites(f"{there} of {num_sites} sites answered to hello.")
 
 
 def _send(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,53 +16,81 @@ from common.parameters import Arrays, to_arrays
 from common.secagg.ring import Decoded, FloatArray
 from common.standardise import from_lanes, split
 from common.sums import parameters_of, statistics_shapes
-from server.checkpoint import Checkpoint, write_atomically, write_checkpoint
+from server.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    Origin,
+    write_atomically,
+    write_checkpoint,
+)
 from server.optimizer import OptimizerState, optimizer
 from server.secure_sum import Sums
 
 Report = Callable[[dict[str, object]], None]
 
 
-def federate(sums: Sums, folder: Path, report: Report) -> Arrays:
+def federate(sums: Sums, folder: Path, report: Report, begun: Checkpoint | None = None) -> Arrays:
     """Train a study's model over the sites, round by round.
 
     Args:
         sums: reaches the sites and adds up.
-        folder: gets a checkpoint after every round, and the finished model.
-        report: gets one dict of JSON values for each thing that happened.
+        folder: gets a checkpoint after every sum, and the finished model.
+        report: gets one dict of JSON values for each round that is through.
+        begun: where a run that broke off goes on; None begins one.
 
     Returns:
         the finished model's tensors.
     """
-    study = sums.study
-    model, state = first_model(sums), OptimizerState()
-    history: list[dict[str, object]] = []
-    for number in range(1, study.training.num_server_rounds + 1):
-        started = time.monotonic()
-        total = sums.over("train", number, model, study.training.num_server_rounds)
-        state, model = apply(study, state, model, total.decoded)
-        line: dict[str, object] = {"event": "round", "round": number}
-        line["sites"] = list(total.contributors)
-        if _evaluates(study, number):
-            line |= described(evaluate(sums, number, model))
-        line["seconds"] = time.monotonic() - started
-        history.append(line)
-        report(line)
-        write_checkpoint(
-            folder / "checkpoint.safetensors", Checkpoint(number, model, state, tuple(history))
-        )
-    write_atomically(folder / "model.safetensors", save(model))
-    return model
+    rounds, path = sums.study.training.num_server_rounds, folder / CHECKPOINT
+    now = begun or first_checkpoint(sums.study)
+    while now.round < rounds or now.pending:
+        now = replace(step(sums, now), heads=sums.heads_text())
+        write_checkpoint(path, now)
+        if now.history and not now.pending:
+            report(now.history[-1])
+    write_atomically(folder / "model.safetensors", save(now.model))
+    return now.model
+
+
+def first_checkpoint(study: Study, origin: Origin | None = None) -> Checkpoint:
+    """A run before its first sum, with the study's initial model."""
+    pending = "statistics" if study.normalise == "federated" else ""
+    return Checkpoint(0, to_arrays(build(study)), pending=pending, origin=origin or Origin())
+
+
+def step(sums: Sums, now: Checkpoint) -> Checkpoint:
+    """A run one sum further: feature statistics, a training round, or its evaluation."""
+    if now.pending == "statistics":
+        names = tuple(statistics_shapes(sums.study))
+        lanes = sums.over("statistics", 1, now.model, 1).decoded.exacts
+        return replace(now, model=now.model | from_lanes(lanes, names), pending="")
+    started = time.monotonic()
+    if now.pending == "evaluate":
+        *before, line = now.history
+        line = line | described(evaluate(sums, now.round, now.model))
+        line["seconds"] = float(str(line["seconds"])) + time.monotonic() - started
+        return replace(now, pending="", history=(*before, line))
+    return _trained(sums, now, started)
+
+
+def _trained(sums: Sums, now: Checkpoint, started: float) -> Checkpoint:
+    study, number = sums.study, now.round + 1
+    total = sums.over("train", number, now.model, study.training.num_server_rounds)
+    state, model = apply(study, now.optimizer, now.model, total.decoded)
+    line: dict[str, object] = {"event": "round", "round": number}
+    line |= {"sites": list(total.contributors), "missing": list(total.missing)}
+    line["seconds"] = time.monotonic() - started
+    pending = "evaluate" if _evaluates(study, number) else ""
+    history = (*now.history, line)
+    return replace(
+        now, round=number, model=model, optimizer=state, history=history, pending=pending
+    )
 
 
 def first_model(sums: Sums) -> Arrays:
     """The initial model, with the sites' feature statistics where the study asks for them."""
-    model = to_arrays(build(sums.study))
-    if sums.study.normalise != "federated":
-        return model
-    names = tuple(statistics_shapes(sums.study))
-    lanes = sums.over("statistics", 1, model, 1).decoded.exacts
-    return model | from_lanes(lanes, names)
+    first = first_checkpoint(sums.study)
+    return step(sums, first).model if first.pending else first.model
 
 
 def apply(

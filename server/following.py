@@ -8,16 +8,26 @@ from typing import Any
 from common import errors
 from common.errors import ExitCode, TacitError
 
+PROGRESS = "progress.jsonl"
+ERROR = "error.json"
 Watch = Callable[[dict[str, Any]], None]
 
 
 def progress(root: Path) -> list[dict[str, Any]]:
     """Everything that was reported so far; a line still being written is left out."""
-    path = root / "progress.jsonl"
+    path = root / PROGRESS
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return [line for line in map(_parsed, lines) if line is not None]
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """A line; None for one that a crash cut off and that a later run ended."""
+    try:
+        return dict(json.loads(text))
+    except ValueError:
+        return None
 
 
 class Follower:
@@ -26,12 +36,13 @@ class Follower:
     Args:
         root: of the run's folder.
         watch: gets each line.
+        is_resumed: whether what stands there already is of an earlier part of the run.
     """
 
-    def __init__(self, root: Path, watch: Watch) -> None:
+    def __init__(self, root: Path, watch: Watch, *, is_resumed: bool = False) -> None:
         self._root = root
         self._watch = watch
-        self._seen = 0
+        self._seen = len(progress(root)) if is_resumed else 0
 
     def __call__(self) -> bool:
         """Hand on what is new; whether the coordinator has said that it is through."""
@@ -40,7 +51,7 @@ class Follower:
             self._watch(line)
         self._seen = len(lines)
         is_finished = bool(lines) and lines[-1]["event"] == "finished"
-        return is_finished or (self._root / "error.json").exists()
+        return is_finished or (self._root / ERROR).exists()
 
 
 def said(root: Path, also: Sequence[str] = ()) -> TacitError | None:
@@ -50,7 +61,7 @@ def said(root: Path, also: Sequence[str] = ()) -> TacitError | None:
         root: of the run's folder.
         also: lines to add, what the sites' own logs say for one.
     """
-    path = root / "error.json"
+    path = root / ERROR
     if not path.exists():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ folder keeps them from run to run.
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.heads import KeptHead, heads_to_json, newest, read_heads
+from common.heads import KeptHead, heads_from_json, heads_to_json, newest, read_heads
 from common.secagg.progress import Outcome
 from common.witness import Witness, note_of, why_not
 from server.checkpoint import write_atomically
@@ -20,15 +20,18 @@ class Heads:
 
     Args:
         folders: each gets heads.json; what stands there already counts.
+        kept: text of a heads file from elsewhere that counts too, such as a checkpoint's.
 
     Raises:
         LedgerError: a file that is there is none of heads.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], kept: str = "") -> None:
         self._files = tuple(folder / HEADS for folder in folders)
         there = [path for path in self._files if path.is_file()]
-        self._newest: dict[str, KeptHead] = newest(h for path in there for h in read_heads(path))
+        found = [head for path in there for head in read_heads(path)]
+        found += heads_from_json(kept) if kept else ()
+        self._newest: dict[str, KeptHead] = newest(found)
 
     def follows(self, site: str, note: bytes | None) -> str:
         """Return why a site's head cannot follow the last one; empty where it can."""
@@ -42,6 +45,9 @@ class Heads:
             EnvironmentFault: the disk is full or a folder cannot be written.
         """
         self._newest = newest((*Witness(outcome.signed).heads(), *self._newest.values()))
-        text = heads_to_json(self._newest.values()).encode()
         for path in self._files:
-            write_atomically(path, text)
+            write_atomically(path, self.text().encode())
+
+    def text(self) -> str:
+        """Return what is kept, as the text of a heads file."""
+        return heads_to_json(self._newest.values())

@@ -16,14 +16,16 @@ from common.settings import config_hash
 from common.wire import Request
 from server.exchange import Exchange, Log
 from server.heads import Heads
+from server.quorum import Quorum
 
 
 @dataclass(frozen=True)
 class Total:
-    """What a sum says, and who is in it."""
+    """What a sum says, who is in it, and who of the roster is not."""
 
     decoded: Decoded
     contributors: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Sums:
         run: the run's name; it is in every signature.
         log: gets one line for each site that was dropped or blamed.
         heads: of the sites' ledgers; a site whose ledger went back is dropped by them.
+        quorum: waits for sites when too few are left; None gives up at once.
+        first_attempt: number of the first attempt at a round; higher each time that a run is
+            taken up again, since sites take no attempt twice.
     """
 
     def __init__(
@@ -69,6 +74,8 @@ class Sums:
         run: str,
         log: Log,
         heads: Heads | None = None,
+        quorum: Quorum | None = None,
+        first_attempt: int = 0,
     ) -> None:
         self.study = study
         self.exchange = exchange
@@ -78,7 +85,10 @@ class Sums:
         self._heads = heads
         self._follows: Follows = anything if heads is None else heads.follows
         self._keys: dict[str, _Keys] = {}
+        self._quorum = quorum
+        self._first_attempt = first_attempt
         self._attempts: dict[str, int] = {}
+        self._tried: dict[str, int] = {}
 
     def over(self, task: str, number: int, model: Arrays, last: int = 0) -> Total:
         """The sum of all contributions to one task.
@@ -90,24 +100,44 @@ class Sums:
             last: how many sums of this task the run has: keys are made ahead up to there.
 
         Raises:
-            TooFewSites: too few sites finished.
+            TooFewSites: too few sites finished, and too few came while they were waited for.
             TacitError: a site refused for a reason that ends the run (common.refusals).
         """
-        carrier = _Carrier(self.exchange, task, model, self.log)
-        try:
-            outcome = self._outcome(task, number, model_hash(model), last, carrier)
-        except TooFewSites as error:
-            reason = error_of(carrier.refused)
-            if reason is None:
-                raise
-            raise reason from error
+        outcome = self._sum(task, number, model, last)
         if self._heads is not None:
             self._heads.keep(outcome)
         for blame in outcome.blamed:
             self.log(f"{blame.site} is blamed: {blame.reason}")
         layout = self.policy.layouts[task]
         decoded = ring.decode(layout, outcome.words_W, len(outcome.contributors))
-        return Total(decoded, outcome.contributors)
+        missing = tuple(site for site in self.policy.roster if site not in outcome.contributors)
+        return Total(decoded, outcome.contributors, missing)
+
+    def heads_text(self) -> str:
+        """The newest head of each site's ledger, as the text of a heads file."""
+        return "" if self._heads is None else self._heads.text()
+
+    def _sum(self, task: str, number: int, model: Arrays, last: int) -> Outcome:
+        """The outcome of a sum; one that has too few sites is tried again while they may come.
+
+        Sites are charged when MASK is asked; a sum is broken off after that once, not twice.
+        """
+        hashed, since, masked = model_hash(model), 0.0, 0
+        while True:
+            carrier = _Carrier(self.exchange, task, model, self.log)
+            try:
+                return self._outcome(task, number, hashed, last, carrier)
+            except TooFewSites as error:
+                reason = error_of(carrier.refused)
+                masked += carrier.was_charged
+                if reason is not None:
+                    raise reason from error
+                if self._quorum is None or masked > 1:
+                    raise
+                since = since or self._quorum.now()
+                self._quorum.again(error, since)
+            self._keys.pop(task, None)
+            self._attempts[task] = self._tried[task] + 1
 
     def _outcome(
         self, task: str, number: int, hashed: bytes, last: int, carrier: "_Carrier"
@@ -139,11 +169,12 @@ class Sums:
 
     def _context(self, task: str, number: int, last: int) -> Context:
         ahead = self.study.secure_aggregation.rounds_per_key
+        attempt = self._tried[task] = self._attempts.pop(task, self._first_attempt)
         return Context(
             policy_id=self.policy.policy_id,
             run=self.run,
             round=number,
-            attempt=self._attempts.pop(task, 0),
+            attempt=attempt,
             task=task,
             config_hash=config_hash(self.study),
             steps=max(1, min(ahead, last - number + 1)),
@@ -155,10 +186,12 @@ class _Carrier:
 
     Attributes:
         refused: site -> word, of all that refused so far.
+        was_charged: whether MASK was asked, so that sites have charged their ledgers.
     """
 
     def __init__(self, exchange: Exchange, task: str, model: Arrays, log: Log) -> None:
         self.refused: dict[str, str] = {}
+        self.was_charged = False
         self._exchange = exchange
         self._task = task
         self._model = model
@@ -166,6 +199,7 @@ class _Carrier:
 
     def __call__(self, stage: str, requests: Mapping[str, bytes]) -> dict[str, bytes]:
         model = self._model if stage == "mask" else {}
+        self.was_charged |= stage == "mask"
         asked = {
             site: Request(stage, {"task": self._task, "body": body}, model)
             for site, body in requests.items()

@@ -28,7 +28,7 @@ from simulations.report import summary_screen, write_report
 from simulations.report.curves import curves_table
 from simulations.result import is_evaluated, read_result, with_ceiling
 from simulations.sites import find_manifests, prepare_federation
-from simulations.studies import ENGINES, simulate
+from simulations.studies import ENGINES, RunFolder, resume, simulate
 
 app = typer.Typer()
 
@@ -60,11 +60,21 @@ def simulate_command(
         run = simulate(
             chosen, where, _out(chosen, out), engine, reproducible=reproducible, watch=watch
         )
-    if not is_evaluated(run):
-        console.print(f"Nobody was kept for evaluation; the model is {run.model}.")
-        return
-    result = read_result(run, engine, ceiling=with_ceiling(where))
-    console.print(summary_screen(result, write_report(result, run.root)))
+    _show(run, engine, where)
+
+
+@app.command("resume")
+def resume_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a simulated run that broke off.")],
+    engine: Engine = "flwr",
+    data: Data = None,
+) -> None:
+    """Go on with a simulated run that broke off, from its last checkpoint, and report it."""
+    study = load_study(str(run / "study.yaml"))
+    where = data or Path("data") / study.name
+    with following(study.name, study.training.num_server_rounds) as watch:
+        found = resume(run, engine, watch=watch)
+    _show(found, engine, where)
 
 
 @app.command("crossval")
@@ -184,6 +194,14 @@ def demo_command(
     """Write a synthetic corpus, train on it with privacy and without, and show the result."""
     made = demonstrate(out, engine, tuple(settings or ()))
     console.print(summary_screen(made.result, made.report))
+
+
+def _show(run: RunFolder, engine: str, where: Path) -> None:
+    if not is_evaluated(run):
+        console.print(f"Nobody was kept for evaluation; the model is {run.model}.")
+        return
+    result = read_result(run, engine, ceiling=with_ceiling(where))
+    console.print(summary_screen(result, write_report(result, run.root)))
 
 
 def _out(study: Study, out: Path | None) -> Path:

@@ -15,7 +15,8 @@ from common.refusals import REFUSALS
 from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
-from server.following import Follower, Watch, progress, said
+from server.checkpoint import CHECKPOINT, read_checkpoint
+from server.following import ERROR, Follower, Watch, progress, said
 from simulations.federation import Tap, run_in_process
 from simulations.flower import run_with_flower
 from simulations.sites import prepare_federation
@@ -82,34 +83,75 @@ def simulate(
     Raises:
         TacitError: whatever ended the run, with its own type.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
+    _check_engine(engine)
     run = _new_folder(out)
     repeatable = reproducible or study.privacy.mode == "none"
     seed = study.seed if repeatable else None
     federation = prepare_federation(study, data, run.federation, seed)
     study = resolved(study, len(federation.sites), parameters_of(study))
     run.study.write_text(to_yaml(study), encoding="utf-8")
-    config = {
+    _play(run, engine, Follower(run.root, watch), tap)
+    return run
+
+
+def resume(
+    root: Path,
+    engine: str = "in-process",
+    *,
+    watch: Watch = lambda _line: None,
+    tap: Tap | None = None,
+) -> RunFolder:
+    """Go on with a run that broke off, from its last checkpoint.
+
+    Guarantees: a run without privacy, or a reproducible one, ends with the very model that it
+    would have ended with unbroken, if the same sites take part.
+
+    Args:
+        root: the run's folder.
+        engine: as for `simulate`; need not be the one that the run began with.
+        watch: gets each new line of progress once.
+        tap: as for `simulate`.
+
+    Raises:
+        ConfigError: the folder holds no run that can be taken up.
+        TacitError: whatever ended the run, with its own type.
+    """
+    _check_engine(engine)
+    run = RunFolder(root)
+    read_checkpoint(root / CHECKPOINT)
+    (root / ERROR).unlink(missing_ok=True)
+    _play(run, engine, Follower(root, watch, is_resumed=True), tap, resume=True)
+    return run
+
+
+def _play(
+    run: RunFolder, engine: str, follow: Follower, tap: Tap | None, *, resume: bool = False
+) -> None:
+    sites = len(site_names(run))
+    config: dict[str, bool | float | str] = {
         "study": str(run.study.absolute()),
         "federation": str(run.federation.absolute()),
         "run-dir": str(run.root.absolute()),
+        "resume": resume,
     }
-    follow = Follower(run.root, watch)
     try:
         if engine == "flwr":
-            run_with_flower(len(federation.sites), config, follow)
+            run_with_flower(sites, config, follow)
         elif engine == "supernodes":
-            run_over_supernodes(len(federation.sites), config, follow)
+            run_over_supernodes(sites, config, follow)
         else:
             session.cache_clear()
-            run_in_process(server_app, client_app, len(federation.sites), config, tap, follow)
+            run_in_process(server_app, client_app, sites, config, tap, follow)
     except TacitError:
         _raise_said(run)
         raise
     finally:
         follow()
-    return run
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise ConfigError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
 
 
 def site_names(run: RunFolder) -> tuple[str, ...]:

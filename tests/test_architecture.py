@@ -30,6 +30,7 @@ DOORS = {
         "common.wire",
         "simulations.federation",
         "simulations.bench.*",
+        "simulations.runner",
         "simulations.attacks.*",
     ),
     "cryptography": (

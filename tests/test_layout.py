@@ -48,8 +48,8 @@ def flattened(table, prefix=""):
 def test_flower_may_override_every_key_of_a_study_and_the_paths_of_a_run():
     given = dict(flattened(pyproject()["tool"]["flwr"]["app"]["config"]))
     own = {key.replace("_", "-") for key in flat_keys(Study)}
-    assert set(given) == own | {"study", "federation", "run-dir"}
-    assert {key for key, value in given.items() if value != ""} == {"study"}
+    assert set(given) == own | {"study", "federation", "run-dir", "resume", "wait-s"}
+    assert {key for key, value in given.items() if value != ""} == {"study", "resume"}
 
 
 def test_the_components_are_the_apps():
@@ -80,6 +80,9 @@ def test_flower_is_pinned_to_the_version_that_was_measured():
         ("flwr.supercore.inflatable.inflatable_utils", "inflate_object_from_contents"),
         ("flwr.supercore.run", "Run"),
         ("flwr.supercore.task_identity", "TaskIdentity"),
+        ("flwr.supercore.heartbeat", "HEARTBEAT_DEFAULT_INTERVAL"),
+        ("flwr.supernode.fleet_http_connection", "HEARTBEAT_DEFAULT_INTERVAL"),
+        ("flwr.supernode.cli", "flower_supernode"),
     ],
 )
 def test_flowers_internals_are_where_the_in_process_grid_needs_them(module, name):

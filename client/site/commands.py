@@ -1,5 +1,6 @@
 """Commands that set a site up and run it."""
 
+import math
 import time
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from client.budget.accounts import Account, SiteBudget, budget_of, now
+from client.budget.places import one_place
 from client.folder import stamp
 from client.site.bundles import approve, approved, differences, installed_files, read_bundle
 from client.site.doctor import Finding, examine
@@ -124,12 +127,12 @@ def stop_command(folder: Folder) -> None:
 
 @app.command("status")
 def status_command(folder: Folder) -> None:
-    """Show what the site is doing; exit code 1 when its runner does not answer."""
+    """Show what the site is doing and what is left of its budget; exit code 1 without a runner."""
     found = ask_status(ports_of(folder).health)
     if found is None:
         console.print(f"The runner of {folder} does not answer.")
         raise typer.Exit(ExitCode.FAILED)
-    console.print(_status(found))
+    console.print(_status(found, budget_of(one_place(folder), now())))
 
 
 @app.command("supernode", hidden=True)
@@ -167,14 +170,20 @@ def _differences(title: str, old: dict[str, str], new: dict[str, str]) -> Table 
     return table
 
 
-def _status(found: Status) -> Table:
+def _status(found: Status, budget: SiteBudget) -> Table:
     table = Table(title=f"{found.site}: {found.doing}", show_header=False)
     table.add_row("last contact", _ago(found.last_contact))
     table.add_row("last stage", found.stage or "none yet")
     table.add_row("study, round", f"{found.study or 'none yet'}, {found.round or 'none yet'}")
+    for account in (budget.whole, *budget.studies):
+        table.add_row(f"budget left, {account.name or 'all studies'}", _left(account))
     table.add_row("answered, refused", f"{found.answered}, {found.refused}")
     table.add_row("running since", _ago(found.started))
     return table
+
+
+def _left(account: Account) -> str:
+    return f"ε {account.left:.2f} of {account.cap:.2f}" if account.cap < math.inf else "no cap"
 
 
 def _ago(moment: float) -> str:

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from client.app import app
+from client.app import app, place_of
 from client.folder import log
 from client.runner import Desk, Report, serve
 from client.site.bundles import is_approved
@@ -15,6 +15,7 @@ from client.site.folder import RUNTIME_SECRET
 from client.site.health import serve_health
 from client.site.processes import ports_of
 from client.site.status import Board, Status
+from common.processes import plain_logs
 from common.settings import load_policy
 
 
@@ -25,6 +26,7 @@ def run_runner(root: Path) -> None:
         ConfigError: the folder is not a site's.
         EnvironmentFault: the health port is taken.
     """
+    plain_logs()
     root, ports = root.absolute(), ports_of(root)
     site = load_policy(root / "policy.yaml").site
     board = Board(Status(site, os.getpid(), time.time()))
@@ -39,6 +41,7 @@ def run_runner(root: Path) -> None:
         app=app,
         approved=lambda sha256: is_approved(root, sha256),
         report=reporter(root, board),
+        place=place_of,
     )
     try:
         serve(desk, ended.is_set)
@@ -49,8 +52,8 @@ def run_runner(root: Path) -> None:
 def reporter(root: Path, board: Board) -> Report:
     """Note what happens on the board, and what went wrong in the site's log as well."""
 
-    def report(event: str, detail: str) -> None:
-        board.note(event, detail)
+    def report(event: str, detail: str, study: str = "", number: int = 0) -> None:
+        board.note(event, detail, study, number)
         if event not in ("idle", "answered", "waiting"):
             with suppress(OSError):
                 log(root, event, detail=detail)

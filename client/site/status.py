@@ -42,10 +42,13 @@ class Board:
         self._status = status
         self._lock = threading.Lock()
 
-    def note(self, event: str, detail: str) -> None:
-        """Take what the runner's loop reports."""
+    def note(self, event: str, detail: str, study: str = "", number: int = 0) -> None:
+        """Take what the runner's loop reports; what a message does not say stays as it was."""
         with self._lock:
-            self._status = _noted(self._status, event, detail, time.time())
+            before = self._status
+            kept = before.round if study in ("", before.study) else 0
+            placed = replace(before, study=study or before.study, round=number or kept)
+            self._status = _noted(placed, event, detail, time.time())
 
     def read(self) -> Status:
         """The status as it is now."""

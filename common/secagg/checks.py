@@ -23,6 +23,10 @@ from common.secagg.roster import Context, Locks, Notes, Policy, Roster
 from common.secagg.states import Noted
 
 COORDINATOR = "coordinator"
+_CONFIRMED_BEFORE = (
+    "this site already confirmed a {task!r} sum on this very model, in another round or over other "
+    "sites; a sum that broke off can be made again over the very same sites only"
+)
 
 
 def policy_is_mine(context: Context, policy: Policy) -> None:
@@ -73,16 +77,30 @@ def round_is_current(context: Context, step: int, locks: Locks) -> None:
         raise OutOfOrder(f"round {newest[0]} attempt {newest[1]} was begun since")
 
 
-def model_is_unlocked(task: str, model_hash: bytes, locks: Locks) -> None:
-    """ADVERTISE, MASK: no sum over this model was confirmed before."""
-    if model_hash and locks.locked(transcript.model_lock(task, model_hash)):
-        raise PrivacyError(f"this site already confirmed a {task!r} sum on this very model")
+def model_is_unlocked(context: Context, step: int, model_hash: bytes, locks: Locks) -> None:
+    """ADVERTISE, MASK: no sum over this model was confirmed before, but in this very round.
+
+    That round may have broken off after CONFIRM; whether the sites are the same, CONFIRM sees.
+    """
+    is_locked = model_hash and locks.locked(transcript.model_lock(context.task, model_hash))
+    if is_locked and not locks.locked(transcript.sum_lock(context, step, model_hash)):
+        raise PrivacyError(_CONFIRMED_BEFORE.format(task=context.task))
 
 
-def lock_model(task: str, model_hash: bytes, locks: Locks) -> None:
-    """CONFIRM: this is the only sum over this model that the site will confirm."""
-    if not locks.lock(transcript.model_lock(task, model_hash)):
-        raise PrivacyError(f"this site already confirmed a {task!r} sum on this very model")
+def lock_model(
+    context: Context, step: int, model_hash: bytes, names: Sequence[str], locks: Locks
+) -> None:
+    """CONFIRM: over this model, no sum but of these very sites, in this round of this run.
+
+    Guarantees: over one model and task a site never confirms two sets of sites, in whatever run.
+    A crash between two of the locks leaves the model locked for good.
+    """
+    same = transcript.sum_lock(context, step, model_hash, names)
+    if locks.lock(transcript.model_lock(context.task, model_hash)):
+        locks.lock(same)
+        locks.lock(transcript.sum_lock(context, step, model_hash))
+    elif not locks.locked(same):
+        raise PrivacyError(_CONFIRMED_BEFORE.format(task=context.task))
 
 
 def lock_stage(stage: str, keying: bytes, step: int, locks: Locks) -> None:

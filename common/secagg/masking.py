@@ -69,7 +69,7 @@ def check_mask(
     keyed = _at_step(_keyed(member, state, message), message)
     checks.round_is_current(keyed.context, message.step, member.locks)
     checks.model_is_mine(keyed.context, message.model_hash, model_hash)
-    checks.model_is_unlocked(keyed.context.task, model_hash, member.locks)
+    checks.model_is_unlocked(keyed.context, message.step, model_hash, member.locks)
     return keyed
 
 

@@ -63,7 +63,7 @@ def advertise(
     checks.config_is_mine(context, config_hash)
     checks.steps_are_few(context, MOST_STEPS)
     checks.attempt_is_newer(context, member.locks)
-    checks.model_is_unlocked(context.task, context.model_hash, member.locks)
+    checks.model_is_unlocked(context, 0, context.model_hash, member.locks)
     note, kept = member.notes.mine(), member.notes.kept()
     member.locks.begin(checks.series(context), context.round, context.attempt)
     channel, *rest = (to_bytes(random_scalar(entropy)) for _ in range(1 + 2 * context.steps))
@@ -137,13 +137,13 @@ def _keep(member: Member, shown: Sequence[Advert] | Sequence[Uploaded]) -> None:
 
 
 def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, bytes]:
-    """CONFIRM: sign the list of uploads, and lock the model against any other sum.
+    """CONFIRM: sign the list of uploads, and lock the model against a sum of other sites.
 
     Raises:
         PeerMisbehaved: an upload unsigned, altered, missing, or from outside U1.
         TooFewSites: fewer uploads than the threshold or the policy asks.
         OutOfOrder: the message is for another attempt, or CONFIRM was answered.
-        PrivacyError: the site already confirmed a sum on this model.
+        PrivacyError: the site already confirmed a sum of other sites on this model.
     """
     message = decode(ConfirmRequest, request, COORDINATOR)
     names = [upload.site for upload in message.uploads]
@@ -154,7 +154,7 @@ def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, b
     checks.own_upload_is_intact(message.uploads, member.name, state.y_hash)
     checks.uploads_are_signed(message.uploads, state.ctx, state.r1, member.policy.roster)
     checks.lock_stage("CONFIRM", state.context.keying, state.step, member.locks)
-    checks.lock_model(state.context.task, state.model_hash, member.locks)
+    checks.lock_model(state.context, state.step, state.model_hash, names, member.locks)
     _keep(member, message.uploads)
     r2 = transcript.r2(state.ctx, state.r1, message.uploads)
     signature = member.identity.sign("confirm", state.ctx, r2)

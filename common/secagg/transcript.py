@@ -30,6 +30,7 @@ from common.secagg.messages import (
     StepKeys,
     Uploaded,
 )
+from common.secagg.roster import Context
 
 
 def advert_parts(keying: bytes, advert: Advert) -> list[Part]:
@@ -146,6 +147,15 @@ def check_word(ctx: bytes, words_W: Words, sites: int = 1) -> int:
 def model_lock(task: str, model_hash: bytes) -> bytes:
     """Return the key that a site locks before it lets a sum over this model be opened."""
     return digest("model lock", task, model_hash)
+
+
+def sum_lock(context: Context, step: int, model_hash: bytes, sites: Sequence[str] = ()) -> bytes:
+    """Return the key that says which sum over a model a site confirmed: round, and of which sites.
+
+    The attempt is left out: a sum that broke off may be made again, over the very same sites.
+    """
+    number = context.round + step
+    return digest("sum lock", context.run, number, context.task, model_hash, len(sites), *sites)
 
 
 def stage_lock(stage: str, keying: bytes, step: int) -> bytes:

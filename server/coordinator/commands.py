@@ -14,7 +14,8 @@ from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import command_line, register, submit
+from server.coordinator.runs import Asked, command_line, register, resume, submit
+from server.quorum import WAIT_S
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
@@ -96,13 +97,25 @@ def run_command(
         list[str] | None, typer.Argument(help="Settings on top of the study: key=value …")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results [FOLDER/runs/…]")] = None,
+    wait_s: Annotated[
+        float, typer.Option(help="Seconds that too few sites are waited for.", min=1)
+    ] = WAIT_S,
 ) -> None:
     """Run a study over the enrolled sites and follow it; the exit code is the run's own."""
     given = tuple(settings or ())
     chosen = load_study(study, given, folder / "studies")
     root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    submit(folder, chosen, given, root, _say)
+    submit(folder, chosen, Asked(chosen.name, given, wait_s), root, _say)
     console.print(f"Finished: {root / 'model.safetensors'}")
+
+
+@app.command("resume")
+def resume_command(
+    folder: Folder, run: Annotated[Path, typer.Argument(help="Folder of a run that broke off.")]
+) -> None:
+    """Go on with a run that broke off, from its last checkpoint, and follow it."""
+    resume(folder, run, _say)
+    console.print(f"Finished: {run / 'model.safetensors'}")
 
 
 @app.command("superlink", hidden=True)
@@ -126,13 +139,15 @@ def supervise_command(folder: Folder) -> None:
 def _say(line: dict[str, Any]) -> None:
     """One line of a run's progress."""
     if line["event"] == "started":
-        console.print(f"started with {', '.join(line['sites'])}")
+        after = f" after round {line['after_round']}" if "after_round" in line else ""
+        console.print(f"started{after} with {', '.join(line['sites'])}")
     elif line["event"] == "note":
         console.print(f"  {line['text']}", style="yellow", markup=False)
     elif line["event"] == "round":
         uar = ((line.get("metrics") or {}).get("uar") or {}).get("value")
         said = f", UAR {100 * uar:.1f}" if uar else ""
-        console.print(f"round {line['round']}: {', '.join(line['sites'])}{said}")
+        without = f", without {', '.join(line['missing'])}" if line.get("missing") else ""
+        console.print(f"round {line['round']}: {', '.join(line['sites'])}{without}{said}")
 
 
 def _roster(card: CoordinatorCard) -> Table:

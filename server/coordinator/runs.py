@@ -1,33 +1,51 @@
-"""`tacit coordinator run`: register the sites' nodes, submit a study, follow it to its true end."""
+"""`tacit coordinator run` and `resume`: register nodes, submit a study, follow it."""
 
 import contextlib
 import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.cards import read_coordinator_card, read_site_card
 from common.config import Study
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
 from common.processes import BIN, FLOWER
+from server.checkpoint import CHECKPOINT, read_checkpoint, write_atomically
 from server.coordinator.folder import CARD, CARDS
 from server.coordinator.processes import port_of
-from server.flwr_cli import Flwr, RunFailed, play, write_connection
-from server.following import Follower, Watch, said
+from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection
+from server.following import ERROR, Follower, Watch, said
+from server.quorum import WAIT_S
 
 START_TIMEOUT_S = 60.0
+ASKED = "asked.json"
 _REGISTERED = "registered.json"
 
 
-def submit(root: Path, study: Study, given: Sequence[str], out: Path, watch: Watch) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What a run was submitted with; kept in its folder, so that it can be taken up again.
+
+    Args:
+        study: name of a study that the sites know.
+        settings: key=value pairs in which the run differs from it.
+        wait_s: how long too few sites are waited for before the run stops.
+    """
+
+    study: str
+    settings: tuple[str, ...] = ()
+    wait_s: float = WAIT_S
+
+
+def submit(root: Path, study: Study, asked: Asked, out: Path, watch: Watch) -> None:
     """Run a study over the enrolled sites and return when it has completed.
 
     Args:
         root: of the coordinator's folder; its SuperLink has to be running.
-        study: to run; its name must be one that the sites know.
-        given: key=value pairs in which it differs from the study of that name.
+        study: to run, with the settings; its name must be one that the sites know.
+        asked: the same, as sites and the coordinator's code are told of it.
         out: the run's folder; must be new or empty.
         watch: gets each line of progress once.
 
@@ -41,14 +59,54 @@ def submit(root: Path, study: Study, given: Sequence[str], out: Path, watch: Wat
     if len(card.sites) < fewest:
         raise TooFewSites(f"{len(card.sites)} sites are enrolled; the study needs {fewest}.")
     _fresh(out)
+    write_atomically(out / ASKED, (json.dumps(asdict(asked), indent=1) + "\n").encode())
+    _follow(root, asked, out, Follower(out, watch))
+
+
+def resume(root: Path, out: Path, watch: Watch) -> None:
+    """Go on with a run that broke off, from its last checkpoint; as `submit`.
+
+    Args:
+        root: of the coordinator's folder; its SuperLink has to be running.
+        out: the run's folder.
+        watch: gets each new line of progress once.
+
+    Raises:
+        ConfigError: the folder holds no run, or its checkpoint is of another study or roster, is
+            an older copy or was altered.
+        TacitError: whatever ended the run, with its own type.
+    """
+    asked = asked_in(out)
+    read_checkpoint(out / CHECKPOINT)
+    (out / ERROR).unlink(missing_ok=True)
+    _follow(root, asked, out, Follower(out, watch, is_resumed=True), resume=True)
+
+
+def asked_in(out: Path) -> Asked:
+    """What the run in a folder was submitted with.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    try:
+        found = json.loads((out / ASKED).read_text(encoding="utf-8"))
+        return Asked(str(found["study"]), tuple(found["settings"]), float(found["wait_s"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{out} holds no run of `tacit coordinator run`: expected {out / ASKED}."
+        ) from error
+
+
+def _follow(root: Path, asked: Asked, out: Path, follow: Follower, *, resume: bool = False) -> None:
+    """Submit what was asked and follow it to its end."""
     flwr = command_line(root)
     register(root, flwr)
-    follow = Follower(out, watch)
     try:
-        play(flwr, _run_config(root, study, given, out), follow)
+        play(flwr, _run_config(root, asked, out, resume), follow)
     except RunFailed:
         raise said(out) or RunFailed(
-            "The run ended before it wrote why; see superexec.log."
+            f"The run ended before it wrote why; see {root / 'superexec.log'}. Once the cause is "
+            f"gone: tacit coordinator resume {root} {out}"
         ) from None
     finally:
         follow()
@@ -104,12 +162,14 @@ def await_superlink(root: Path) -> None:
     )
 
 
-def _run_config(root: Path, study: Study, given: Sequence[str], out: Path) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in given]
+def _run_config(root: Path, asked: Asked, out: Path, resume: bool) -> RunConfig:
+    pairs = [pair.partition("=") for pair in asked.settings]
     return {
-        "study": study.name,
+        "study": asked.study,
         "federation": str(root.absolute()),
         "run-dir": str(out.absolute()),
+        "resume": resume,
+        "wait-s": str(asked.wait_s),
         **{key.replace("_", "-"): value for key, _, value in pairs},
     }
 

@@ -122,7 +122,7 @@ def tampered(monkeypatch, federate) -> None:
 
 
 def test_rounds_beyond_the_study_end_with_4(lay_table, monkeypatch, whose_data_was_read):
-    def federate(sums, folder, report):
+    def federate(sums, folder, report, begun):
         sums.over("train", 3, first_model(sums), 3)
 
     tampered(monkeypatch, federate)
@@ -143,7 +143,7 @@ def over_again(sums, number, attempt=0):
 
 @pytest.mark.parametrize("rounds", [(1, 1), (2, 1)], ids=["the same", "an earlier one"])
 def test_a_replayed_round_ends_with_3(lay_table, monkeypatch, whose_data_was_read, rounds):
-    def federate(sums, folder, report):
+    def federate(sums, folder, report, begun):
         over_again(sums, rounds[0])
         whose_data_was_read.clear()
         over_again(sums, rounds[1])
@@ -161,7 +161,7 @@ def test_a_round_that_was_charged_is_not_replayed_where_the_locks_are_lost(
 ):
     table = lay_table(*LOCAL)
 
-    def federate(sums, folder, report):
+    def federate(sums, folder, report, begun):
         over_again(sums, 1)
         whose_data_was_read.clear()
         (table.folder("lake") / "locks.log").unlink()
@@ -175,24 +175,24 @@ def test_a_round_that_was_charged_is_not_replayed_where_the_locks_are_lost(
     assert whose_data_was_read == []
 
 
-def test_another_attempt_at_a_round_on_the_same_model_ends_with_3(
-    lay_table, monkeypatch, whose_data_was_read
+def test_another_attempt_at_a_round_on_the_same_model_over_other_sites_ends_with_3(
+    lay_table, monkeypatch
 ):
     """A newer attempt is no replay; but what was confirmed on this model stays the only sum."""
 
-    def federate(sums, folder, report):
+    def federate(sums, folder, report, begun):
         sums.over("train", 1, first_model(sums), 1)
-        whose_data_was_read.clear()
         sums._keys.clear()
         sums._attempts["train"] = 1
+        sums.exchange.meeting.nodes.pop("lake")
+        monkeypatch.setattr(sums.exchange.meeting, "there", lambda: ())
         sums.over("train", 1, first_model(sums), 1)
 
     tampered(monkeypatch, federate)
     table = lay_table(*LOCAL)
     with pytest.raises(PrivacyError, match="would break a privacy guarantee there") as error:
         run(table)
-    assert_recorded(table, error, ExitCode.PRIVACY, "privacy")
-    assert whose_data_was_read == []
+    assert_recorded(table, error, ExitCode.PRIVACY, "privacy", ("harbour", "hill", "mill"))
 
 
 def test_a_study_under_another_unit_than_it_was_opened_with_ends_with_3(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, EnvironmentFault
-from server.checkpoint import Checkpoint, read_checkpoint, write_atomically, write_checkpoint
+from server.checkpoint import (
+    Checkpoint,
+    Origin,
+    alone,
+    check_newest,
+    check_origin,
+    read_checkpoint,
+    write_atomically,
+    write_checkpoint,
+)
 from server.optimizer import OptimizerState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,3 +146,63 @@ def test_a_folder_that_cannot_be_made_is_the_machines_fault(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFault, match="cannot be written"):
         write_atomically(tmp_path / "file" / "c", b"x")
+
+
+def test_where_a_run_stands_reads_back(tmp_path):
+    kept = replace(
+        checkpoint_of(),
+        pending="evaluate",
+        origin=Origin("demo-1", "ab" * 32, "cd" * 32),
+        resumed=2,
+        heads='{"heads": []}',
+    )
+    write_checkpoint(tmp_path / "c", kept)
+    found = read_checkpoint(tmp_path / "c")
+    names = ("pending", "origin", "resumed", "heads")
+    assert [getattr(found, n) for n in names] == [getattr(kept, n) for n in names]
+
+
+def test_an_altered_value_is_refused(tmp_path):
+    path = tmp_path / "c"
+    write_checkpoint(path, checkpoint_of())
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="was altered since it was written"):
+        read_checkpoint(path)
+
+
+def test_an_altered_word_is_refused(tmp_path):
+    path = tmp_path / "c"
+    write_checkpoint(path, replace(checkpoint_of(), origin=Origin("demo-1", "ab", "cd")))
+    path.write_bytes(path.read_bytes().replace(b"demo-1", b"demo-2"))
+    with pytest.raises(ConfigError, match="was altered since it was written"):
+        read_checkpoint(path)
+
+
+def test_another_study_and_another_roster_are_refused(tmp_path):
+    mine = Origin("demo-1", "ab", "cd")
+    kept = replace(checkpoint_of(), origin=mine)
+    check_origin(kept, replace(mine, run="another name is no matter"), tmp_path)
+    with pytest.raises(ConfigError, match="another study"):
+        check_origin(kept, replace(mine, study="ff"), tmp_path)
+    with pytest.raises(ConfigError, match="another roster"):
+        check_origin(kept, replace(mine, roster="ff"), tmp_path)
+
+
+def test_an_older_copy_is_refused(tmp_path):
+    kept = checkpoint_of(round_=3)
+    check_newest(kept, 3, tmp_path)
+    with pytest.raises(ConfigError, match="ends with round 3, and round 4 was reported"):
+        check_newest(kept, 4, tmp_path)
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path):
+    with (
+        alone(tmp_path / "run"),
+        pytest.raises(EnvironmentFault, match="still works on the run"),
+        alone(tmp_path / "run", wait_s=0.1),
+    ):
+        pass
+    with alone(tmp_path / "run", wait_s=0.1):
+        pass

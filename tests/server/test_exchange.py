@@ -8,7 +8,8 @@ from flwr.common.constant import ErrorCode
 
 from common.errors import ConfigError, PolicyRefused, ProtocolError, TooFewSites
 from common.wire import MESSAGE_TYPES, VERSION, Reply, Request, encode_reply
-from server.exchange import GridExchange, discover
+from server.exchange import GridExchange, Meeting
+from server.quorum import Quorum
 from simulations.federation import InProcessGrid
 
 NODES = {"hill": 11, "lake": 12, "mill": 13}
@@ -130,12 +131,21 @@ def test_a_site_that_never_said_hello_is_a_drop_out():
     assert lines == ["pier gave no answer to share"]
 
 
-def test_discovery_maps_names_to_nodes():
+def gather(grid, wait_s=0.2, fewest=3, roster=(), lines=None):
+    """The nodes of the sites that a run starts with."""
+    meeting = Meeting(grid, {}, roster)
+    names = roster or ("a", "b", "c")
+    said = lines if lines is not None else []
+    Quorum(meeting.there, names, fewest, said.append, wait_s=wait_s, grace_s=0.1).gather()
+    return meeting.nodes
+
+
+def test_a_meeting_maps_names_to_nodes():
     grid = FakeGrid({11: hello("mill"), 12: hello("hill"), 13: hello("lake")})
-    assert discover(grid, 3, 1.0) == {"hill": 12, "lake": 13, "mill": 11}
+    assert gather(grid, 1.0) == {"hill": 12, "lake": 13, "mill": 11}
 
 
-def test_discovery_waits_for_the_nodes_to_come_up():
+def test_a_run_waits_for_the_nodes_to_come_up():
     grid = FakeGrid({11: hello("a"), 12: hello("b"), 13: hello("c")}, nodes=[11])
     calls = []
 
@@ -144,7 +154,7 @@ def test_discovery_waits_for_the_nodes_to_come_up():
         return [11, 12, 13][: len(calls)]
 
     grid.get_node_ids = come_up
-    assert len(discover(grid, 3, 5.0)) == 3
+    assert len(gather(grid, 5.0)) == 3
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_discovery_waits_for_the_nodes_to_come_up():
     [
         ({11: hello("a"), 12: hello("a"), 13: hello("b")}, ProtocolError, "Two nodes say .* a"),
         ({11: hello("a"), 12: hello("b", 2), 13: hello("c")}, ProtocolError, "b does not speak"),
-        ({11: hello("a"), 12: hello("b")}, TooFewSites, "2 of 3 sites answered"),
+        ({11: hello("a"), 12: hello("b")}, TooFewSites, "2 of 3 sites .* Missing: c"),
         ({11: hello("a"), 12: hello("b"), 13: Error(2, "x")}, TooFewSites, "2 of 3 sites"),
         (
             {11: hello("a"), 12: hello("b"), 13: encode_reply(Reply(refused="config"))},
@@ -167,18 +177,49 @@ def test_discovery_waits_for_the_nodes_to_come_up():
         ({11: hello("a"), 12: hello("b"), 13: body(b"x")}, ProtocolError, "hello: expected"),
     ],
 )
-def test_a_bad_discovery_ends_the_run(answers, kind, said):
+def test_a_bad_meeting_ends_the_run(answers, kind, said):
     with pytest.raises(kind, match=said):
-        discover(FakeGrid(answers), 3, 0.2)
+        gather(FakeGrid(answers))
 
 
 def test_a_bundle_that_a_site_has_not_approved_ends_the_run():
     refusal = Error(ErrorCode.INVALID_FAB, "PolicyRefused")
     grid = FakeGrid({11: hello("hill"), 12: hello("lake"), 13: refusal})
-    with pytest.raises(PolicyRefused, match="1 of 3 sites have not approved the bundle"):
-        discover(grid, 3, 0.3)
+    with pytest.raises(PolicyRefused, match=r"not approved .*those that have: hill, lake"):
+        gather(grid)
 
 
 def test_nodes_that_do_not_come_up_end_the_run():
-    with pytest.raises(TooFewSites, match="1 of 3 sites came up"):
-        discover(FakeGrid({}, nodes=[11]), 3, 0.1)
+    with pytest.raises(TooFewSites, match=r"0 of 3 sites are there .* Missing: a, b, c"):
+        gather(FakeGrid({}, nodes=[11]))
+
+
+def test_a_run_starts_with_enough_sites_and_says_who_is_missing():
+    lines = []
+    grid = FakeGrid({11: hello("a"), 12: hello("b")})
+    assert gather(grid, 5.0, fewest=2, lines=lines) == {"a": 11, "b": 12}
+    assert lines == ["starts without c; they may join when keys are made next"]
+
+
+def test_a_site_that_is_not_in_the_roster_does_not_count():
+    grid = FakeGrid({11: hello("a"), 12: hello("b"), 13: hello("stranger")})
+    with pytest.raises(TooFewSites, match="Missing: c"):
+        gather(grid, roster=("a", "b", "c"))
+
+
+def test_a_site_that_comes_late_joins_before_keys_are_made():
+    grid = FakeGrid({11: body(b"h"), 12: hello("lake")})
+    exchange = GridExchange(grid, {"hill": 11}, 0.3, print)
+    for stage in ("advertise", "mask"):
+        exchange(stage, {"hill": Request(stage, {"body": b"q"})})
+    assert exchange.meeting.nodes == {"hill": 11, "lake": 12}
+
+
+def test_a_late_site_that_cannot_join_is_said_and_ends_nothing():
+    lines = []
+    grid = FakeGrid({11: body(b"h"), 12: hello("hill")})
+    exchange = GridExchange(grid, {"hill": 11}, 0.3, lines.append)
+    for stage in ("advertise", "mask"):
+        exchange(stage, {"hill": Request(stage, {"body": b"q"})})
+    assert "a site that came late is left out: Two nodes say that they are hill." in lines
+    assert exchange.meeting.nodes == {"hill": 11}

@@ -29,6 +29,9 @@ class FakeSums:
     def __init__(self, study, step=0.25):
         self.study, self.step, self.asked = study, step, []
 
+    def heads_text(self):
+        return ""
+
     def over(self, task, round_, model, *_more):
         self.asked.append((task, round_))
         if task == "evaluate":
@@ -74,7 +77,7 @@ def test_each_round_is_reported_and_checkpointed(study, tmp_path):
     federate(FakeSums(study), tmp_path, report)
     assert [line["round"] for line in lines] == [1, 2, 3, 4]
     assert all(line["sites"] == list(SITES) for line in lines)
-    assert rounds == [0, 1, 2, 3]
+    assert rounds == [1, 2, 3, 4]
     assert read_checkpoint(tmp_path / "checkpoint.safetensors").round == 4
     assert (tmp_path / "model.safetensors").is_file()
 
