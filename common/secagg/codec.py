@@ -137,7 +137,7 @@ def view(most: int) -> Codec[Piece]:
     """
 
     def write(value: Piece, out: list[Piece]) -> None:
-        out.append(bytes(3) + U64.dump(len(value)))
+        out.append(before_view(len(value)))
         out.append(value)
 
     def read(reader: Reader) -> Piece:
@@ -149,6 +149,11 @@ def view(most: int) -> Codec[Piece]:
         return reader.view(size)
 
     return Codec(write, read, 11)
+
+
+def before_view(size_bytes: int) -> bytes:
+    """Return what stands before a view of that size."""
+    return bytes(3) + U64.dump(size_bytes)
 
 
 def text(most: int) -> Codec[str]:

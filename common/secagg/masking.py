@@ -1,15 +1,26 @@
 """The MASK stage of a site: check, add the masks to an encoded vector, sign its hash."""
 
+import hashlib
 from dataclasses import replace
+from io import SEEK_END, BytesIO
 
 import numpy as np
 
 from common.errors import OutOfOrder
 from common.secagg import checks, masks, transcript
 from common.secagg.checks import COORDINATOR
+from common.secagg.codec import before_view
 from common.secagg.dealing import open_dealings
 from common.secagg.masks import Words
-from common.secagg.messages import MaskRequest, Upload, Uploaded, decode, encode
+from common.secagg.messages import (
+    FORMS,
+    MAGIC,
+    UPLOADED,
+    MaskRequest,
+    Upload,
+    Uploaded,
+    decode,
+)
 from common.secagg.roster import Member
 from common.secagg.states import Confirmed, Keyed, Masked, Shared
 
@@ -80,9 +91,10 @@ def _masked(
     context, me = keyed.context, member.name
     ctx = context.digest(keyed.step, model_hash)
     r1 = transcript.r1(ctx, keyed.r0, keyed.sharers)
-    y_W = masked_vector(me, keyed, ctx, vector_W)
-    y_hash = transcript.y_hash(y_W.data)
-    uploaded = Uploaded(me, y_hash, member.notes.mine(), b"")
+    blank = Uploaded(me, bytes(32), member.notes.mine(), bytes(64))
+    room = room_for(blank, vector_W.size + 1)
+    y_hash = mask_into(words_of(room, vector_W.size + 1), me, keyed, ctx, vector_W)
+    uploaded = replace(blank, y_hash=y_hash)
     signature = member.identity.sign("upload", *transcript.upload_parts(ctx, r1, uploaded))
     later = keyed.steps[1:]
     new = Masked(
@@ -97,7 +109,7 @@ def _masked(
         keyed.steps[0].held,
         replace(keyed, step=keyed.step + 1, steps=later) if later else None,
     )
-    return new, encode(Upload(y_W.data.cast("B"), replace(uploaded, signature=signature)))
+    return new, finished(room, replace(uploaded, signature=signature))
 
 
 def _keyed(
@@ -121,17 +133,59 @@ def _at_step(keyed: Keyed, message: MaskRequest) -> Keyed:
     return replace(keyed, step=message.step, steps=keyed.steps[skipped:])
 
 
-def masked_vector(me: str, keyed: Keyed, ctx: bytes, vector_W: Words) -> Words:
-    """Return y = x + G(b) + Σ_{v<u} G(k_uv) − Σ_{v>u} G(k_uv) mod 2^64, the check word last."""
+def room_for(blank: Uploaded, words: int) -> BytesIO:
+    """Return room for an Upload of that many words, in which all but its vector is blank.
+
+    The vector is made where it stands in the message: at its size, a copy costs more than
+    the masks of two neighbours.
+    """
+    head = MAGIC + bytes([FORMS[Upload][0]]) + before_view(8 * words)
+    room = BytesIO(bytes(len(head) + 8 * words + len(UPLOADED.dump(blank))))
+    room.write(head)
+    return room
+
+
+def words_of(room: BytesIO, words: int) -> Words:
+    """Return the words of the vector in that room, to be written; let go of them to finish."""
+    return np.frombuffer(room.getbuffer(), "<u8", words, room.tell())
+
+
+def finished(room: BytesIO, uploaded: Uploaded) -> bytes:
+    """Return encode(Upload(vector, uploaded)), the vector being that in the room."""
+    tail = UPLOADED.dump(uploaded)
+    room.seek(-len(tail), SEEK_END)
+    room.write(tail)
+    return room.getvalue()
+
+
+def mask_into(y_W: Words, me: str, keyed: Keyed, ctx: bytes, vector_W: Words) -> bytes:
+    """Write y = x + G(b) + Σ_{v<u} G(k_uv) − Σ_{v>u} G(k_uv) mod 2^64, and return H(y).
+
+    The check word is the last one of x. A segment is copied, taken into the check word, masked
+    and hashed before the next one is touched.
+    """
+    applied = masks.Masks(*mask_keys(me, keyed, ctx))
+    check = masks.Checksum(transcript.check_key(ctx))
+    hashing = hashlib.sha256(transcript.Y_LABEL)
+    for segment, start, y_N in masks.segments(y_W):
+        x_N = vector_W[start : start + y_N.size]
+        own_N = y_N[: x_N.size]
+        np.copyto(own_N, x_N)
+        check.add(segment, own_N)
+        if own_N.size < y_N.size:
+            y_N[-1] = transcript.check_word(ctx, check.total)
+        applied.apply(segment, y_N)
+        hashing.update(y_N.data)
+    return hashing.digest()
+
+
+def mask_keys(me: str, keyed: Keyed, ctx: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the keys of the masks that a site adds, and of those that it takes off."""
     step = keyed.steps[0]
-    y_W = np.empty(vector_W.size + 1, np.uint64)
-    y_W[:-1] = vector_W
-    y_W[-1] = transcript.check_word(ctx, vector_W)
     keys = {
         pair.site: transcript.pair_mask(pair.share, ctx, keyed.r0, me, pair.site)
         for pair in step.pairs
     }
     plus = [transcript.self_mask(step.b, ctx, keyed.r0, me)]
     plus += [key for site, key in keys.items() if site < me]
-    masks.apply(y_W, plus, [key for site, key in keys.items() if site > me])
-    return y_W
+    return plus, [key for site, key in keys.items() if site > me]

@@ -3,9 +3,12 @@
 The stream of a key is AES-256-GCM over zeros in segments of 256 KiB, the nonce being the
 number of the segment: that is AES-CTR from `nonce || 00000002`, through the fastest path
 that OpenSSL has. A key is used for one vector only.
+
+Everything goes over a vector segment by segment, and all that is to be done with a segment
+is done before the next one is touched: a segment stays in the cache, a vector does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -13,9 +16,11 @@ from numpy.typing import NDArray
 
 SEGMENT_BYTES = 1 << 18
 SEGMENT_WORDS = SEGMENT_BYTES // 8
+STRETCH_WORDS = 1 << 17
 TAG_BYTES = 16
 NONCE_BYTES = 12
 _ZEROS = memoryview(bytes(SEGMENT_BYTES))
+_ONE = np.uint64(1)
 
 Words = NDArray[np.uint64]
 
@@ -52,55 +57,92 @@ def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:
     cipher.encrypt_into(segment.to_bytes(NONCE_BYTES, "big"), zeros, None, out.data)
 
 
+def segments(words_W: Words) -> Iterator[tuple[int, int, Words]]:
+    """Yield (segment, its first word, its words) of a vector, in order."""
+    for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):
+        yield segment, start, words_W[start : start + SEGMENT_WORDS]
+
+
+class Masks:
+    """The masks of many keys, to be added to and taken off a vector segment by segment.
+
+    Args:
+        plus: 32-byte keys whose stream is added.
+        minus: 32-byte keys whose stream is subtracted.
+    """
+
+    def __init__(self, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+        self._steps: list[tuple[AESGCM, np.ufunc]] = [(AESGCM(key), np.add) for key in plus]
+        self._steps += [(AESGCM(key), np.subtract) for key in minus]
+        self._room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+
+    def apply(self, segment: int, chunk: Words) -> None:
+        """Apply all masks to the little-endian words of one segment, in place, mod 2^64."""
+        mask = self._room[: chunk.nbytes].view(np.uint64)
+        zeros, out = _ZEROS[: chunk.nbytes], self._room[: chunk.nbytes + TAG_BYTES].data
+        nonce = segment.to_bytes(NONCE_BYTES, "big")
+        for cipher, step in self._steps:
+            cipher.encrypt_into(nonce, zeros, None, out)
+            step(chunk, mask, out=chunk)
+
+
 def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
     """Add the masks of the keys `plus` and take off those of `minus`, in place, mod 2^64.
-
-    Chunks are the outer loop, so that the part of the sum being worked on stays in cache.
 
     Args:
         words_W: little-endian 64-bit words; changed in place.
         plus: 32-byte keys whose stream is added.
         minus: 32-byte keys whose stream is subtracted.
     """
-    steps: list[tuple[AESGCM, np.ufunc]] = [(AESGCM(key), np.add) for key in plus]
-    steps += [(AESGCM(key), np.subtract) for key in minus]
-    room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
-    for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):
-        chunk = words_W[start : start + SEGMENT_WORDS]
-        mask = room[: chunk.nbytes].view(np.uint64)
-        zeros, out = _ZEROS[: chunk.nbytes], room[: chunk.nbytes + TAG_BYTES].data
-        nonce = segment.to_bytes(NONCE_BYTES, "big")
-        for cipher, step in steps:
-            cipher.encrypt_into(nonce, zeros, None, out)
-            step(chunk, mask, out=chunk)
+    masks = Masks(plus, minus)
+    for segment, _, chunk in segments(words_W):
+        masks.apply(segment, chunk)
 
 
-def add_up(vectors: Sequence[Words]) -> Words:
-    """Return the sum of vectors of one length mod 2^64, chunk by chunk."""
-    total = np.empty(vectors[0].size, np.uint64)
-    for start in range(0, total.size, SEGMENT_WORDS):
-        chunk = total[start : start + SEGMENT_WORDS]
-        np.copyto(chunk, vectors[0][start : start + SEGMENT_WORDS])
-        for vector in vectors[1:]:
-            np.add(chunk, vector[start : start + SEGMENT_WORDS], out=chunk)
-    return total
+def add_up(vectors: Sequence[Words], out_W: Words) -> None:
+    """Write the sum of vectors of one length mod 2^64.
+
+    Long stretches: vectors are read from memory, which is faster the longer it goes straight on.
+    """
+    for start in range(0, out_W.size, STRETCH_WORDS):
+        out = out_W[start : start + STRETCH_WORDS]
+        first, *others = (vector[start : start + STRETCH_WORDS] for vector in vectors)
+        np.copyto(out, first)
+        for other in others:
+            np.add(out, other, out=out)
 
 
-def checksum(key: bytes, words_W: Words) -> int:
-    """Return Σ r_i x_i mod 2^64, the r_i being odd words of the stream of a public key.
+class Checksum:
+    """Σ r_i x_i mod 2^64, the r_i being odd words of the stream of a public key.
 
     Guarantees: linear in the words; changing any one word changes it. Changes d_i that do not
     depend on the key go unseen with probability at most 2^-(63-v), where 2^v is the largest
     power of two that divides all d_i: 2^-63 unless all are even.
     """
-    cipher, total = AESGCM(key), 0
-    room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
-    for segment, start in enumerate(range(0, words_W.size, SEGMENT_WORDS)):
-        chunk = words_W[start : start + SEGMENT_WORDS]
-        out = room[: chunk.size * 8 + TAG_BYTES]
-        _fill(cipher, segment, out)
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+        self._total = 0
+
+    def add(self, segment: int, chunk: Words) -> None:
+        """Take in the words of one segment."""
+        out = self._room[: chunk.size * 8 + TAG_BYTES]
+        _fill(self._cipher, segment, out)
         odd = out[: chunk.size * 8].view(np.uint64)
-        np.bitwise_or(odd, np.uint64(1), out=odd)
+        np.bitwise_or(odd, _ONE, out=odd)
         np.multiply(odd, chunk, out=odd)
-        total += int(odd.sum(dtype=np.uint64))
-    return total % (1 << 64)
+        self._total += int(odd.sum(dtype=np.uint64))
+
+    @property
+    def total(self) -> int:
+        """The sum over all that was taken in."""
+        return self._total % (1 << 64)
+
+
+def checksum(key: bytes, words_W: Words) -> int:
+    """Return Σ r_i x_i mod 2^64 of a whole vector, see Checksum."""
+    found = Checksum(key)
+    for segment, _, chunk in segments(words_W):
+        found.add(segment, chunk)
+    return found.total

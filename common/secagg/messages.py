@@ -222,7 +222,7 @@ _COMMITMENTS = many(struct(Commitments, HASH, HASH, HASH), MOST_STEPS)
 ITEM = struct(Item, NAME, SEALED_SHARES, many(SEALED_KEY, MOST_STEPS), _COMMITMENTS)
 _DEALT = struct(Dealt, NAME, ITEM, many_fixed(32, MOST_SITES), SIGNATURE)
 _SHARER = struct(Sharer, NAME, HASH)
-_UPLOADED = struct(Uploaded, NAME, HASH, optional(NOTE), SIGNATURE)
+UPLOADED = struct(Uploaded, NAME, HASH, optional(NOTE), SIGNATURE)
 _CONFIRMATION = struct(Confirmation, NAME, SIGNATURE)
 _SHARES = many(struct(Share, NAME, SECRET), MOST_SITES)
 
@@ -245,8 +245,8 @@ FORMS: dict[type, tuple[int, Codec[object]]] = {
                     many(_DEALT, MOST_SITES),
                 ),
             ),
-            (Upload, struct(Upload, VECTOR, _UPLOADED)),
-            (ConfirmRequest, struct(ConfirmRequest, HASH, many(_UPLOADED, MOST_SITES))),
+            (Upload, struct(Upload, VECTOR, UPLOADED)),
+            (ConfirmRequest, struct(ConfirmRequest, HASH, many(UPLOADED, MOST_SITES))),
             (Confirmation, _CONFIRMATION),
             (UnmaskRequest, struct(UnmaskRequest, HASH, many(_CONFIRMATION, MOST_SITES))),
             (Reveal, struct(Reveal, NAME, _SHARES, _SHARES, SIGNATURE)),

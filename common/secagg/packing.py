@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common.errors import DataError, ProtocolError
 from common.secagg.layout import Layout
 from common.secagg.masks import Stream, Words
+from common.secagg.memory import empty
 
 CHUNK = 1 << 15
 READ_CHUNK = 1 << 17
@@ -61,36 +62,47 @@ def round_into(words_M: Words, layout: Layout, tensors: Sequence[Scaled], noise:
     uniform on those multiples, so that the second rounding is exact in expectation.
     """
     k, m = layout.fields_a_word, words_M.size
-    ends = _ends(layout)
-    room = np.empty((k, min(CHUNK, m)), np.float64)
+    ends, magic = _ends(layout), np.uint64(_magic(layout))
+    plane, spare = np.empty(min(CHUNK, m), np.float64), np.empty(min(CHUNK, m), np.uint64)
     for start in range(0, m, CHUNK):
         out = words_M[start : start + CHUNK]
-        planes = room[:, : out.size]
+        random = noise.take(8 * out.size).view(np.uint64)
         for j in range(k):
-            _scale(tensors, ends, j * m + start, planes[j], layout.limit)
-        _round(out, planes.view(np.uint64), noise.take(8 * out.size).view(np.uint64), layout)
+            x = plane[: out.size]
+            _scale(tensors, ends, j * m + start, x, layout.limit)
+            _put(out, j, x.view(np.uint64), random, spare[: out.size], layout)
+        np.subtract(out, magic, out=out)
 
 
-def _round(out_N: Words, planes: Words, random_N: Words, layout: Layout) -> None:
-    """Add 21 random bits to each plane's fraction, cut it off, and put the fields side by side.
+def _put(
+    out_N: Words, j: int, plane_N: Words, random_N: Words, spare_N: Words, layout: Layout
+) -> None:
+    """Add 21 random bits to the fractions of plane j, cut them off, and put it into its field.
 
-    The planes hold MAGIC_BITS + round(2^21 x). Each takes bits of its own of a random word.
+    The plane holds MAGIC_BITS + round(2^21 x). Each takes bits of its own of a random word.
     """
-    first, magic = planes[0], MAGIC_BITS >> FRACTION_BITS
-    np.right_shift(random_N, np.uint64(64 - FRACTION_BITS), out=out_N)
-    np.add(out_N, first, out=out_N)
-    np.right_shift(out_N, np.uint64(FRACTION_BITS), out=out_N)
-    for j, plane in enumerate(planes[1:], start=1):
-        at = j * layout.field_bits
-        up = at - FRACTION_BITS
-        if up:
-            np.left_shift(plane, np.uint64(up), out=plane)
-        np.bitwise_and(random_N, np.uint64(FRACTION << up), out=first)
-        np.add(plane, first, out=plane)
-        np.bitwise_and(plane, np.uint64((1 << 64) - (1 << at)), out=plane)
-        np.add(out_N, plane, out=out_N)
-        magic += MAGIC_BITS << up
-    np.subtract(out_N, np.uint64(magic % (1 << 64)), out=out_N)
+    if j == 0:
+        np.right_shift(random_N, np.uint64(64 - FRACTION_BITS), out=out_N)
+        np.add(out_N, plane_N, out=out_N)
+        np.right_shift(out_N, np.uint64(FRACTION_BITS), out=out_N)
+        return
+    at = j * layout.field_bits
+    up = at - FRACTION_BITS
+    if up:
+        np.left_shift(plane_N, np.uint64(up), out=plane_N)
+    np.bitwise_and(random_N, np.uint64(FRACTION << up), out=spare_N)
+    np.add(plane_N, spare_N, out=plane_N)
+    np.bitwise_and(plane_N, np.uint64((1 << 64) - (1 << at)), out=plane_N)
+    np.add(out_N, plane_N, out=out_N)
+
+
+def _magic(layout: Layout) -> int:
+    """Return what the planes' MAGIC_BITS add up to in a word."""
+    first = MAGIC_BITS >> FRACTION_BITS
+    others = range(1, layout.fields_a_word)
+    return (first + sum(MAGIC_BITS << j * layout.field_bits - FRACTION_BITS for j in others)) % (
+        1 << 64
+    )
 
 
 def _scale(
@@ -155,7 +167,7 @@ def unpack(words_M: Words, layout: Layout, sites: int) -> FloatArray:
     grids = [layout.grid(real) for real in layout.reals]
     most = sites * layout.limit
     bias = np.uint64(sum(most << j * bits for j in range(k)))
-    out = np.empty((k, m), np.float64)
+    out = empty(k * m, np.float64).reshape(k, m)
     room = np.empty(min(READ_CHUNK, m), np.uint64)
     for start in range(0, m, READ_CHUNK):
         left = room[: min(READ_CHUNK, m - start)]

@@ -10,6 +10,7 @@ from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import masks, shamir, transcript
 from common.secagg.dealing import NO_PAIR, Deal, open_pairs
 from common.secagg.masks import Words
+from common.secagg.memory import empty
 from common.secagg.messages import Advert, Dealing, Item, Reveal, Share, Sharer, Upload
 from common.secagg.roster import Context, Policy
 
@@ -138,10 +139,15 @@ def open_sum(step: Step, uploads: Sequence[Upload], shares: Shares) -> Words:
         SumSpoiled: the check word shows that a mask was left on or a vector changed.
     """
     contributors = tuple(upload.uploaded.site for upload in uploads)
-    plus, minus = masks_left(step, contributors, shares)
-    words_W = masks.add_up([np.frombuffer(upload.vector, "<u8") for upload in uploads])
-    masks.apply(words_W, plus, minus)
-    if int(words_W[-1]) != transcript.check_word(step.ctx, words_W[:-1], len(contributors)):
+    vectors = [np.frombuffer(upload.vector, "<u8") for upload in uploads]
+    applied = masks.Masks(*masks_left(step, contributors, shares))
+    check = masks.Checksum(transcript.check_key(step.ctx))
+    words_W = empty(step.words + 1, np.uint64)
+    masks.add_up(vectors, words_W)
+    for segment, start, sum_N in masks.segments(words_W):
+        applied.apply(segment, sum_N)
+        check.add(segment, sum_N[: step.words - start])
+    if int(words_W[-1]) != transcript.check_word(step.ctx, check.total, len(contributors)):
         raise SumSpoiled("the sum does not open: a contributor masked otherwise than it dealt")
     return words_W[:-1]
 

@@ -16,6 +16,7 @@ from common.secagg import packing
 from common.secagg.derive import derive
 from common.secagg.layout import Exact, Layout, Real
 from common.secagg.masks import Stream, Words
+from common.secagg.memory import empty
 from common.secagg.packing import IntArray, Scaled
 
 FloatArray = NDArray[np.float64]
@@ -77,7 +78,7 @@ def encode(
     Guarantees: the expectation of each field is the value itself, to within 2^-21 of a step.
     """
     counts = _weights(layout, weights)
-    words = np.empty(layout.words, np.uint64)
+    words = empty(layout.words, np.uint64)
     tensors = [_scaled(layout, real, counts[real.weight], reals) for real in layout.reals]
     noise = Stream(derive(entropy(32), "rounding"))
     packing.round_into(words[: layout.packed_words], layout, tensors, noise)
@@ -103,7 +104,7 @@ def encode_grid(
         PrivacyError: a weight above its cap.
     """
     counts = _weights(layout, weights)
-    words = np.empty(layout.words, np.uint64)
+    words = empty(layout.words, np.uint64)
     tensors = [_integers(real.name, real.shape, grids, layout.limit) for real in layout.reals]
     packing.pack_into(words[: layout.packed_words], layout, tensors)
     return _finish(layout, words, counts, exacts)

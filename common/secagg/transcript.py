@@ -19,7 +19,6 @@ from common.secagg.derive import (
     public_label,
     public_tail,
 )
-from common.secagg.masks import Words, checksum
 from common.secagg.messages import (
     ADVERT,
     ITEM,
@@ -31,6 +30,8 @@ from common.secagg.messages import (
     Uploaded,
 )
 from common.secagg.roster import Context
+
+Y_LABEL = label("y")
 
 
 def advert_parts(keying: bytes, advert: Advert) -> list[Part]:
@@ -128,20 +129,30 @@ def pair_mask(k: bytes, ctx: bytes, r0: bytes, one: str, other: str) -> bytes:
 
 def y_hash(vector: Piece) -> bytes:
     """Return H(y), the SHA-256 of the labelled words of a masked vector."""
-    hashing = hashlib.sha256(label("y"))
+    hashing = hashlib.sha256(Y_LABEL)
     hashing.update(vector)
     return hashing.digest()
 
 
-def check_word(ctx: bytes, words_W: Words, sites: int = 1) -> int:
+def check_key(ctx: bytes) -> bytes:
+    """Return the public key whose stream gives the r_i of the check word."""
+    return digest("check key", ctx)
+
+
+def check_word(ctx: bytes, checksum: int, sites: int = 1) -> int:
     """Return the check word of a vector, or of a sum of that many vectors: c + Σ r_i x_i.
 
     It is public and linear, and it is masked like any other word. Once every mask is off,
     the last word of the sum is the check word of the sum; a mask that was left on by a wrong
-    dealing, or a vector that changed on its way, spoils it; see masks.checksum for how surely.
+    dealing, or a vector that changed on its way, spoils it; see masks.Checksum for how surely.
+
+    Args:
+        ctx: of the sum.
+        checksum: Σ r_i x_i of the words, of masks.Checksum(check_key(ctx)).
+        sites: how many vectors were added up.
     """
     constant = int.from_bytes(digest("check constant", ctx)[:8], "big")
-    return (sites * constant + checksum(digest("check key", ctx), words_W)) % (1 << 64)
+    return (sites * constant + checksum) % (1 << 64)
 
 
 def model_lock(task: str, model_hash: bytes) -> bytes:

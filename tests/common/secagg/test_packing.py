@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import DataError, ProtocolError
 from common.secagg import packing
@@ -58,6 +60,38 @@ def test_as_many_u_round_up_as_the_fraction_has_units(sites):
             noise[: mine.size] |= mine << np.uint64(at)
         assert fields_of(layout, values, Given(noise)).sum() == 5 * (1 << 12) + part
         assert k * m >= layout.fields
+
+
+def textbook(layout, tensors, random):
+    """Return the words: floor(round(2^21 x) / 2^21 + u) of every field, in Python integers."""
+    k, m = layout.fields_a_word, layout.packed_words
+    steps = np.concatenate([np.float64(one.values_N) * one.factor for one in tensors])
+    whole = [round(float(x) * (1 << BITS)) for x in steps] + [0] * (k * m - steps.size)
+    words = []
+    for i in range(m):
+        u = [int(random[i]) >> at & (1 << BITS) - 1 for at in places(layout)]
+        fields = [(whole[j * m + i] + u[j]) >> BITS for j in range(k)]
+        words.append(sum(f << j * layout.field_bits for j, f in enumerate(fields)) % (1 << 64))
+    return np.array(words, np.uint64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([3, 256, 257, 5000]), st.lists(st.integers(0, 40), min_size=1, max_size=4))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_words_are_the_textbooks_bit_for_bit(dtype, sites, sizes):
+    layout = layout_of(sites, {f"t{i}": (size,) for i, size in enumerate(sizes)}, 1.0)
+    rng = np.random.default_rng(sum(sizes))
+    factors = [layout.limit / 3, 0.37, 1.0, layout.limit / 3.001]
+    tensors = [
+        Scaled(f"t{i}", rng.uniform(-1, 1, size).astype(dtype), factor)
+        for i, (size, factor) in enumerate(zip(sizes, factors, strict=False))
+    ]
+    random = rng.integers(0, 1 << 64, layout.packed_words, np.uint64)
+    words = np.empty(layout.packed_words, np.uint64)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(packing, "CHUNK", 8)
+        packing.round_into(words, layout, tensors, Given(random))
+    assert (words == textbook(layout, tensors, random)).all()
 
 
 def test_tensors_that_cross_chunks_and_planes_come_back(monkeypatch):

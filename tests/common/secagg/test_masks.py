@@ -1,0 +1,88 @@
+"""Segments and stretches against the textbook: whole streams, added in Python integers."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.secagg import masks, memory
+
+WORD = 1 << 64
+SMALL = 8
+
+
+def key_of(i):
+    return hashlib.sha256(bytes([i])).digest()
+
+
+def words_of(size, seed=0):
+    return np.random.default_rng(seed).integers(0, WORD, size, np.uint64)
+
+
+def integers(words):
+    return [int(word) for word in words]
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    monkeypatch.setattr(masks, "SEGMENT_WORDS", SMALL)
+    monkeypatch.setattr(masks, "SEGMENT_BYTES", 8 * SMALL)
+    monkeypatch.setattr(masks, "STRETCH_WORDS", 2 * SMALL)
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, SMALL + 1, 3 * SMALL + 5])
+@pytest.mark.parametrize("plus", [0, 1, 3])
+def test_masks_are_added_and_taken_off_mod_2_to_the_64(size, plus):
+    keys, words = [key_of(i) for i in range(4)], words_of(size)
+    expected = integers(words)
+    for i, key in enumerate(keys):
+        sign = 1 if i < plus else -1
+        found = masks.stream(key, 8 * size).view("<u8")
+        expected = [(x + sign * int(m)) % WORD for x, m in zip(expected, found, strict=True)]
+    masks.apply(words, keys[:plus], keys[plus:])
+    assert integers(words) == expected
+
+
+@pytest.mark.usefixtures("small_segments")
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 5 * SMALL))
+def test_a_sum_is_that_of_python_integers(sites, size):
+    vectors = [words_of(size, seed) for seed in range(sites)]
+    total = np.empty(size, np.uint64)
+    masks.add_up(vectors, total)
+    columns = zip(*[integers(vector) for vector in vectors], strict=True)
+    assert integers(total) == [sum(column) % WORD for column in columns]
+    for seed, vector in enumerate(vectors):
+        assert (vector == words_of(size, seed)).all()
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1, 3 * SMALL + 5])
+def test_a_checksum_is_the_sum_of_odd_multiples(size):
+    words, r = words_of(size), masks.stream(key_of(9), 8 * size).view("<u8")
+    pairs = zip(integers(r), integers(words), strict=True)
+    assert masks.checksum(key_of(9), words) == sum((a | 1) * x for a, x in pairs) % WORD
+
+
+@pytest.mark.parametrize("dtype", [np.uint64, np.float64])
+@pytest.mark.parametrize("size", [0, 1, memory.LARGE_BYTES // 8 - 1, memory.HUGE_BYTES // 8 + 1])
+@pytest.mark.parametrize("huge", [True, False])
+def test_room_has_the_size_asked_and_can_be_written(monkeypatch, dtype, size, huge):
+    if not huge:
+        monkeypatch.delattr(memory.mmap, "MADV_HUGEPAGE", raising=False)
+    one, other = memory.empty(size, dtype), memory.empty(size, dtype)
+    one.fill(1)
+    other.fill(2)
+    assert (one.shape, one.dtype) == ((size,), dtype)
+    assert (one == 1).all()
+    assert not np.shares_memory(one, other)
+
+
+def test_a_kernel_without_huge_pages_gives_room_all_the_same(monkeypatch):
+    monkeypatch.setattr(memory.mmap, "MADV_HUGEPAGE", 9999, raising=False)
+    room = memory.empty(memory.LARGE_BYTES, np.uint64)
+    room.fill(3)
+    assert (room == 3).all()
