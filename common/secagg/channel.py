@@ -5,6 +5,7 @@ with the public key that was advertised.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hpke
@@ -36,7 +37,7 @@ class Suite:
     public_bytes: int
     overhead_bytes: int
 
-    @property
+    @cached_property
     def hpke(self) -> hpke.Suite:
         """The suite as RFC 9180 counts it."""
         return hpke.Suite(self.kem, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
