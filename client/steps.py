@@ -150,9 +150,9 @@ def _crowd(session: Session, stage: str, body: bytes) -> None:
     if stage == "confirm":
         there = len(decode(ConfirmRequest, body, COORDINATOR).uploads)
     if there is not None and there < fewest:
+        left = "1 site is" if there == 1 else f"{there} sites are"
         raise TooFewSites(
-            f"{there} sites are left at {stage}; {session.site.name} joins no sum of fewer "
-            f"than {fewest}"
+            f"{left} left at {stage}; {session.site.name} joins no sum of fewer than {fewest}"
         )
 
 

@@ -97,5 +97,15 @@ def advance(
     """
     step = TABLE.get(stage)
     if step is None or type(state) not in step.states:
-        raise OutOfOrder(f"{stage!r} cannot follow {type(state).__name__}")
+        raise OutOfOrder(_awaited(stage, state))
     return step.run(member, state, request, given)
+
+
+def _awaited(stage: str, state: State | None) -> str:
+    """Say which stages a state takes, which one came, and what to do."""
+    takes = [name for name, step in TABLE.items() if type(state) in step.states]
+    now = "no round yet" if state is None else f"the state {type(state).__name__}"
+    return (
+        f"got {stage!r}, but {now} takes {' or '.join(map(repr, takes))}; what was answered or "
+        "missed is not answered again: begin a new attempt with 'advertise'"
+    )

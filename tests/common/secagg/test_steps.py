@@ -78,7 +78,7 @@ def test_a_step_is_not_masked_twice_nor_out_of_order(table):
     sum_up(keyed, 2, model(2), sites)
     me = five.names[0]
     for step in (0, 1):
-        with pytest.raises(TooFewSites, match="cannot follow Finished"):
+        with pytest.raises(TooFewSites, match="state Finished takes 'advertise'"):
             sum_up(keyed, step, model(step), sites)
     given = Given(bytes, five.context.config_hash, model(0), five.vectors[me])
     with pytest.raises(OutOfOrder):

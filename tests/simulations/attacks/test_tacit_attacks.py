@@ -18,8 +18,13 @@ from simulations.attacks.tacit_attacks import ATTACKS, attack_tacit, repeat_near
 from simulations.attacks.tacit_side import coordinator
 
 UNSIGNED = "coordinator: the advert of '{}' is not signed by it"
-TOO_FEW = "1 sites are left at {}; {} joins no sum of fewer than 3"
-CANNOT = "'{}' cannot follow {}"
+TOO_FEW = "1 site is left at {}; {} joins no sum of fewer than 3"
+CANNOT = (
+    "got '{}', but the state {} takes {}; what was answered or missed is not answered again: "
+    "begin a new attempt with 'advertise'"
+)
+MASKED = CANNOT.format("unmask", "Masked", "'advertise' or 'mask' or 'confirm'")
+FINISHED = ("Finished", "'advertise'")
 UNCONFIRMED = "UNMASK: expected 4 confirmations of the list this site confirmed, got {}"
 NOT_SIGNED = "coordinator: the upload of '{}' is not signed by it"
 OTHER_MODEL = "coordinator: sent another model than the attempt is about"
@@ -35,10 +40,10 @@ EXPECTED = {
     "key_swap": {(VICTIM, "share", "PeerMisbehaved", UNSIGNED.format("aspen"))},
     "cohort_of_one": {(VICTIM, "share", "TooFewSites", TOO_FEW.format("share", VICTIM))}
     | {(name, "confirm", "TooFewSites", TOO_FEW.format("confirm", name)) for name in SITES}
-    | all_of(SITES, "unmask", "OutOfOrder", CANNOT.format("unmask", "Masked")),
-    "both_secrets": all_of(OTHERS, "confirm", "OutOfOrder", CANNOT.format("confirm", "Finished"))
-    | all_of(OTHERS, "unmask", "OutOfOrder", CANNOT.format("unmask", "Finished")),
-    "replay": all_of(SITES, "unmask", "OutOfOrder", CANNOT.format("unmask", "Finished"))
+    | all_of(SITES, "unmask", "OutOfOrder", MASKED),
+    "both_secrets": all_of(OTHERS, "confirm", "OutOfOrder", CANNOT.format("confirm", *FINISHED))
+    | all_of(OTHERS, "unmask", "OutOfOrder", CANNOT.format("unmask", *FINISHED)),
+    "replay": all_of(SITES, "unmask", "OutOfOrder", CANNOT.format("unmask", *FINISHED))
     | all_of(SITES, "advertise", "Replayed", OLD)
     | all_of(OTHERS, "mask", "PrivacyError", CONFIRMED),
     "two_lists": all_of(("aspen", "birch", "cedar"), "unmask", "TooFewSites", UNCONFIRMED.format(3))
