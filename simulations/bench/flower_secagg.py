@@ -101,7 +101,7 @@ class _Local(Grid):
         return self._run
 
     def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Is not used by the workflow."""
+        """Is abstract in Grid; SecAgg+ never calls it."""
         raise NotImplementedError
 
     def get_node_ids(self) -> list[int]:
@@ -109,11 +109,11 @@ class _Local(Grid):
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Is not used by the workflow."""
+        """Is abstract in Grid; SecAgg+ never calls it."""
         raise NotImplementedError
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Is not used by the workflow."""
+        """Is abstract in Grid; SecAgg+ never calls it."""
         raise NotImplementedError
 
     def send_and_receive(

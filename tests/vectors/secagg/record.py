@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+ME = "site-01"
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from common.privacy.ledger import Head  # noqa: E402
 from common.secagg import states, transcript  # noqa: E402
 from common.secagg.messages import (  # noqa: E402
+    MAGIC,
     Advert,
     AdvertiseRequest,
     ConfirmRequest,
@@ -32,6 +34,8 @@ from common.secagg.messages import (  # noqa: E402
     encode,
 )
 from common.witness import note_of  # noqa: E402
+
+OTHER = note_of(Head(3, "22" * 32))
 
 
 def b64(raw: bytes) -> str:
@@ -117,69 +121,91 @@ def renoted(table, share: ShareRequest, note: bytes | None) -> ShareRequest:
 
 
 def bad_requests(vector: dict, table) -> dict[str, tuple]:
-    """{name: (stage, request to site-01, error, reason)}."""
-    me = "site-01"
+    """{name: (stage, request to ME, error, reason)}."""
 
     def request(cls, stage):
-        return decode(cls, raw_of(vector, stage, me, "request"), "coordinator")
+        return decode(cls, raw_of(vector, stage, ME, "request"), "coordinator")
 
-    start = request(AdvertiseRequest, "advertise")
-    share = request(ShareRequest, "share")
-    mask = request(MaskRequest, "mask")
-    confirm = request(ConfirmRequest, "confirm")
-    unmask = request(UnmaskRequest, "unmask")
-    key = share.adverts[2].channel_key
-    item = mask.dealt[0].item
-    back = note_of(Head(2, "22" * 32))
-    other = note_of(Head(3, "22" * 32))
-    tampered = replace(item, sealed_shares=flip(item.sealed_shares))
-    r2 = bytes(32)
-    other_list = table.identities["site-00"].sign("confirm", confirm.ctx, r2)
     edits = {
-        "policy": ("advertise", replace(start, context=replace(start.context, policy_id=bytes(32))), "PolicyRefused", "another policy"),
-        "config": ("advertise", replace(start, context=replace(start.context, config_hash=bytes(32))), "PolicyRefused", "another configuration"),
-        "swapped_key": ("share", replace(share, adverts=entry(share.adverts, "site-00", channel_key=key)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
-        "invented_site": ("share", replace(share, adverts=entry(share.adverts, "site-03", site="site-99")), "PeerMisbehaved", "coordinator: the advert of 'site-99' is not signed by it"),
-        "cohort_of_two": ("share", replace(share, adverts=share.adverts[:2]), "TooFewSites", "expected at least 3 sites, got 2"),
-        "own_advert_missing": ("share", replace(share, adverts=without(share.adverts, me)), "PeerMisbehaved", "own advert is missing"),
-        "head_went_back": ("share", renoted(table, share, back), "PeerMisbehaved", "site-00: its ledger went back"),
-        "head_contradicts": ("share", renoted(table, share, other), "PeerMisbehaved", "site-00: its ledger contradicts itself"),
-        "head_missing": ("share", renoted(table, share, None), "PeerMisbehaved", "site-00: shows no head"),
-        "head_altered": ("share", replace(share, adverts=entry(share.adverts, "site-00", note=other)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
-        "tampered_ciphertext": ("mask", replace(mask, dealt=entry(mask.dealt, "site-00", item=tampered)), "PeerMisbehaved", "the item of 'site-00' is not what it dealt"),
-        "other_model": ("mask", replace(mask, model_hash=bytes(32)), "PeerMisbehaved", "another model"),
-        "dealing_held_back": ("mask", replace(mask, dealt=without(mask.dealt, "site-00")), "PeerMisbehaved", "one item from each neighbour"),
-        "altered_y_hash": ("confirm", replace(confirm, uploads=entry(confirm.uploads, "site-00", y_hash=bytes(32))), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
-        "head_of_upload_altered": ("confirm", replace(confirm, uploads=entry(confirm.uploads, "site-00", note=other)), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
-        "own_upload_missing": ("confirm", replace(confirm, uploads=without(confirm.uploads, me)), "TooFewSites", "CONFIRM"),
-        "two_lists": ("unmask", replace(unmask, confirmations=entry(unmask.confirmations, "site-00", signature=other_list)), "TooFewSites", "got 2"),
-        "too_few_confirmations": ("unmask", replace(unmask, confirmations=without(unmask.confirmations, "site-02")), "TooFewSites", "got 2"),
+        "advertise": bad_starts(request(AdvertiseRequest, "advertise")),
+        "share": bad_adverts(request(ShareRequest, "share"), table),
+        "mask": bad_dealings(request(MaskRequest, "mask")),
+        "confirm": bad_uploads(request(ConfirmRequest, "confirm")),
+        "unmask": bad_confirmations(request(UnmaskRequest, "unmask"), table),
+    }
+    out = {
+        name: (stage, encode(new), *rest)
+        for stage, named in edits.items()
+        for name, (new, *rest) in named.items()
+    }
+    return out | bad_bytes(vector)
+
+
+def bad_starts(start: AdvertiseRequest) -> dict[str, tuple]:
+    """{name: (request, error, reason)}, like those that follow."""
+    return {
+        "policy": (replace(start, context=replace(start.context, policy_id=bytes(32))), "PolicyRefused", "another policy"),
+        "config": (replace(start, context=replace(start.context, config_hash=bytes(32))), "PolicyRefused", "another configuration"),
     }  # fmt: skip
-    out = {name: (stage, encode(new), *rest) for name, (stage, new, *rest) in edits.items()}
-    raw = raw_of(vector, "share", me, "request")
-    head = len(raw) - len(raw[5 + 32 :])
-    out["huge_count"] = (
-        "share",
-        raw[:head] + b"\xff" * 4 + raw[head + 4 :],
-        "PeerMisbehaved",
-        "coordinator: malformed ShareRequest",
-    )
-    out["truncated"] = (
-        "mask",
-        raw_of(vector, "mask", me, "request")[:-3],
-        "PeerMisbehaved",
-        "coordinator: malformed MaskRequest",
-    )
-    out["replayed_stage"] = ("mask", raw, "PeerMisbehaved", "expected MaskRequest")
-    return out
+
+
+def bad_adverts(share: ShareRequest, table) -> dict[str, tuple]:
+    key, back = share.adverts[2].channel_key, note_of(Head(2, "22" * 32))
+    return {
+        "swapped_key": (replace(share, adverts=entry(share.adverts, "site-00", channel_key=key)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
+        "invented_site": (replace(share, adverts=entry(share.adverts, "site-03", site="site-99")), "PeerMisbehaved", "coordinator: the advert of 'site-99' is not signed by it"),
+        "cohort_of_two": (replace(share, adverts=share.adverts[:2]), "TooFewSites", "expected at least 3 sites, got 2"),
+        "own_advert_missing": (replace(share, adverts=without(share.adverts, ME)), "PeerMisbehaved", "own advert is missing"),
+        "head_went_back": (renoted(table, share, back), "PeerMisbehaved", "site-00: its ledger went back"),
+        "head_contradicts": (renoted(table, share, OTHER), "PeerMisbehaved", "site-00: its ledger contradicts itself"),
+        "head_missing": (renoted(table, share, None), "PeerMisbehaved", "site-00: shows no head"),
+        "head_altered": (replace(share, adverts=entry(share.adverts, "site-00", note=OTHER)), "PeerMisbehaved", "coordinator: the advert of 'site-00' is not signed by it"),
+    }  # fmt: skip
+
+
+def bad_dealings(mask: MaskRequest) -> dict[str, tuple]:
+    item = mask.dealt[0].item
+    tampered = replace(item, sealed_shares=flip(item.sealed_shares))
+    return {
+        "tampered_ciphertext": (replace(mask, dealt=entry(mask.dealt, "site-00", item=tampered)), "PeerMisbehaved", "the item of 'site-00' is not what it dealt"),
+        "other_model": (replace(mask, model_hash=bytes(32)), "PeerMisbehaved", "another model"),
+        "dealing_held_back": (replace(mask, dealt=without(mask.dealt, "site-00")), "PeerMisbehaved", "one item from each neighbour"),
+    }  # fmt: skip
+
+
+def bad_uploads(confirm: ConfirmRequest) -> dict[str, tuple]:
+    return {
+        "altered_y_hash": (replace(confirm, uploads=entry(confirm.uploads, "site-00", y_hash=bytes(32))), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
+        "head_of_upload_altered": (replace(confirm, uploads=entry(confirm.uploads, "site-00", note=OTHER)), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
+        "own_upload_missing": (replace(confirm, uploads=without(confirm.uploads, ME)), "TooFewSites", "CONFIRM"),
+    }  # fmt: skip
+
+
+def bad_confirmations(unmask: UnmaskRequest, table) -> dict[str, tuple]:
+    other_list = table.identities["site-00"].sign("confirm", unmask.ctx, bytes(32))
+    return {
+        "two_lists": (replace(unmask, confirmations=entry(unmask.confirmations, "site-00", signature=other_list)), "TooFewSites", "got 2"),
+        "too_few_confirmations": (replace(unmask, confirmations=without(unmask.confirmations, "site-02")), "TooFewSites", "got 2"),
+    }  # fmt: skip
+
+
+def bad_bytes(vector: dict) -> dict[str, tuple]:
+    """{name: (stage, bytes that are no such request, error, reason)}."""
+    raw, mask = (raw_of(vector, stage, ME, "request") for stage in ("share", "mask"))
+    at = len(MAGIC) + 1 + 32
+    huge = raw[:at] + b"\xff" * 4 + raw[at + 4 :]
+    return {
+        "huge_count": ("share", huge, "PeerMisbehaved", "coordinator: malformed ShareRequest"),
+        "truncated": ("mask", mask[:-3], "PeerMisbehaved", "coordinator: malformed MaskRequest"),
+        "replayed_stage": ("mask", raw, "PeerMisbehaved", "expected MaskRequest"),
+    }
 
 
 def bad_replies(vector: dict, table) -> dict[str, tuple]:
-    """{name: (stage, reply of site-01, reason)}."""
-    me = "site-01"
+    """{name: (stage, reply of ME, reason)}."""
 
     def reply(cls, stage):
-        return decode(cls, raw_of(vector, stage, me, "reply"), me)
+        return decode(cls, raw_of(vector, stage, ME, "reply"), ME)
 
     advert, upload, reveal = (
         reply(Advert, "advertise"),
@@ -188,12 +214,12 @@ def bad_replies(vector: dict, table) -> dict[str, tuple]:
     )
     shares = (replace(reveal.b_shares[0], share=bytes(32)), *reveal.b_shares[1:])
     parts = transcript.reveal_parts(table.context.digest(), shares, reveal.s_shares)
-    lying = replace(reveal, b_shares=shares, signature=table.identities[me].sign("reveal", *parts))
+    lying = replace(reveal, b_shares=shares, signature=table.identities[ME].sign("reveal", *parts))
     return {
         "shown_head_went_back": ("advertise", encode(signed(table, replace(advert, note=note_of(Head(2, "22" * 32))))), "its ledger went back"),
         "advert_signature": ("advertise", encode(replace(advert, signature=flip(advert.signature))), "its advert is not signed"),
         "advert_in_anothers_name": ("advertise", encode(replace(advert, site="site-00")), "replied in the name of 'site-00'"),
-        "dealing_with_trailing_bytes": ("share", raw_of(vector, "share", me, "reply") + b"\0", "1 bytes too many"),
+        "dealing_with_trailing_bytes": ("share", raw_of(vector, "share", ME, "reply") + b"\0", "1 bytes too many"),
         "altered_vector": ("mask", encode(replace(upload, vector=flip(bytes(upload.vector)))), "not the one whose hash it signed"),
         "wrong_share": ("unmask", encode(lying), "revealed a wrong share of b of 'site-00'"),
     }  # fmt: skip
@@ -210,9 +236,9 @@ def main() -> None:
         vector = record(table)
         write(f"round_{suite}", vector)
         for name, (stage, raw, error, reason) in bad_requests(vector, table).items():
-            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": "site-01", "request": b64(raw), "error": error, "reason": reason})  # fmt: skip
+            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": ME, "request": b64(raw), "error": error, "reason": reason})  # fmt: skip
         for name, (stage, raw, reason) in bad_replies(vector, table).items():
-            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": "site-01", "reply": b64(raw), "reason": reason})  # fmt: skip
+            write(f"bad_{name}_{suite}", {"base": f"round_{suite}", "stage": stage, "site": ME, "reply": b64(raw), "reason": reason})  # fmt: skip
 
 
 if __name__ == "__main__":
