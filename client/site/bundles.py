@@ -7,7 +7,9 @@ means: a person has seen what that coordinator runs, and what changed against th
 import hashlib
 import io
 import json
+import tomllib
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from common.errors import ConfigError
 APPROVED = "bundles.json"
 LARGEST_BUNDLE = 10 << 20
 LARGEST_CONTENT = 64 << 20
+_CONTENTS = ".info/CONTENT"
+_PYPROJECT = "pyproject.toml"
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class Bundle:
     """A bundle's hash and those of the files in it.
 
     Args:
-        sha256: of the whole, 64 hexadecimal digits.
-        files: path in the bundle -> SHA-256 of its content.
+        sha256: of the whole, byte by byte, 64 hexadecimal digits.
+        files: path in the bundle -> SHA-256 of its content; pyproject.toml by what it says, and
+            without Flower's list of contents where that holds nothing of its own.
     """
 
     sha256: str
@@ -63,12 +68,36 @@ def _files(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
     listed = [entry for entry in archive.infolist() if not entry.is_dir()]
     if sum(entry.file_size for entry in listed) > LARGEST_CONTENT:
         raise ConfigError(f"{path} unpacks to over {LARGEST_CONTENT >> 20} MiB; it is no bundle.")
-    return {entry.filename: _hash(archive, entry) for entry in listed}
+    contents = {entry.filename: _read(archive, entry) for entry in listed}
+    if len(contents) != len(listed):
+        raise ConfigError(f"{path} holds two files of one name; it is no bundle.")
+    if _is_of_the_others(contents.get(_CONTENTS), contents):
+        del contents[_CONTENTS]
+    return {name: _hash(name, content) for name, content in contents.items()}
 
 
-def _hash(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     with archive.open(entry) as file:
-        return hashlib.sha256(file.read(entry.file_size + 1)).hexdigest()
+        return file.read(entry.file_size + 1)
+
+
+def _is_of_the_others(listing: bytes | None, contents: dict[str, bytes]) -> bool:
+    """Whether Flower's list of contents says what the other files say by themselves."""
+    expected = {
+        f"{name},{hashlib.sha256(content).hexdigest()},{8 * len(content)}"
+        for name, content in contents.items()
+        if name != _CONTENTS
+    }
+    return listing is not None and set(listing.decode(errors="replace").split("\n")) == expected
+
+
+def _hash(name: str, content: bytes) -> str:
+    """The hash of a file; of pyproject.toml by what it says, since Flower writes it anew."""
+    if name == _PYPROJECT:
+        with suppress(ValueError):
+            said = tomllib.loads(content.decode())
+            content = json.dumps(said, sort_keys=True, default=str).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def approve(root: Path, bundle: Bundle) -> None:
@@ -116,4 +145,4 @@ def installed_files(app: Path, names: dict[str, str]) -> dict[str, str]:
     home = app.resolve()
     paths = {name: (home / name).resolve() for name in names}
     found = {n: path for n, path in paths.items() if home in path.parents and path.is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+    return {name: _hash(name, path.read_bytes()) for name, path in found.items()}

@@ -50,7 +50,11 @@ def test_what_the_policy_allows_passes():
     for task in ("statistics", "train", "evaluate"):
         for round_ in (0, 1, 5):
             gate(POLICY, asked(task, round_))
+        with pytest.raises(PolicyRefused, match="outside the 5 rounds"):
+            gate(POLICY, asked(task, 6))
     gate(POLICY, asked(purpose="care"))
+    with pytest.raises(PolicyRefused, match="allows"):
+        gate(POLICY, asked(purpose="cares"))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,9 @@ def test_a_study_within_what_the_site_fixed_passes():
     fixed = replace(POLICY, folds=5, labels=("calm", "sad"))
     gate_study(fixed, replace(STUDY, split=Split(folds=5), classes=("sad", "calm", "angry")))
     gate_study(fixed, replace(STUDY, classes=("sad", "calm")))
+    for beyond in ({"split": Split(folds=6)}, {"classes": ("sad", "angry")}):
+        with pytest.raises(PolicyRefused, match=r"6 folds; hill allows 5|class for calm"):
+            gate_study(fixed, replace(STUDY, **beyond))
 
 
 def test_a_policy_that_says_nothing_refuses_every_study():
@@ -139,6 +146,8 @@ def test_a_stronger_suite_than_asked_for_passes():
     stronger = SecureAggregation(suite="mlkem768_x25519")
     for suite in ("x25519", "mlkem768_x25519"):
         gate_study(replace(POLICY, suite=suite), replace(STUDY, secure_aggregation=stronger))
+    with pytest.raises(PolicyRefused, match="by x25519; hill asks for mlkem768_x25519"):
+        gate_study(replace(POLICY, suite=stronger.suite), STUDY)
 
 
 def test_every_refusal_says_where_in_the_policy_and_what_to_do():

@@ -60,7 +60,10 @@ def test_work_and_education_are_refused_whatever_the_policy_says(purpose):
 
 @pytest.mark.parametrize("purpose", words(INNOCENT))
 def test_a_purpose_that_only_looks_like_it_is_not_refused(purpose):
-    gate_purpose(SitePolicy(site="hill", purposes=(purpose,)), Study(purpose=purpose))
+    policy = SitePolicy(site="hill", purposes=(purpose,))
+    gate_purpose(policy, Study(purpose=purpose))
+    with pytest.raises(PolicyRefused, match=r"Article 5\(1\)\(f\)"):
+        gate_purpose(policy, Study(purpose=f"{purpose} at school"))
 
 
 def test_the_purpose_is_looked_at_before_anything_else():

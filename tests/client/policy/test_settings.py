@@ -38,6 +38,13 @@ def test_what_is_listed_passes():
     gate(f"{ROUNDS}=2", "privacy.mode=local", "device=cuda:1", "privacy.target_epsilon=0.5")
     gate(f"{ROUNDS}=20", "privacy.noise_multiplier=2.0", "training.balance_classes=true")
     gate("privacy.noise_multiplier=null", "privacy.target_epsilon=4")
+    for beyond in (
+        f"{ROUNDS}=21",
+        "privacy.noise_multiplier=2.01",
+        "privacy.target_epsilon=4.0001",
+    ):
+        with pytest.raises(PolicyRefused, match="hill allows"):
+            gate(beyond)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_file_over_the_largest_is_refused_unread(tmp_path: Path) -> None:
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch) -> None:
     path = zipped(tmp_path / "a.fab", {"zeros.py": bytes(bundles.LARGEST_CONTENT + 1)})
     assert path.stat().st_size < bundles.LARGEST_BUNDLE
-    monkeypatch.setattr(bundles, "_hash", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(bundles, "_read", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(ConfigError, match="unpacks to over 64 MiB"):
         read_bundle(path)
 
@@ -120,3 +120,56 @@ def test_the_list_is_plain_json(tmp_path: Path) -> None:
     approve(tmp_path, Bundle("a" * 64, {"x": "1"}))
     said = json.loads((tmp_path / APPROVED).read_text())
     assert said == {"version": 1, "approved": [{"sha256": "a" * 64, "files": {"x": "1"}}]}
+
+
+def listing(files: dict[str, bytes]) -> bytes:
+    """What Flower adds to a bundle: name, hash and bits of every other file."""
+    lines = (f"{name},{hashed(content)},{8 * len(content)}" for name, content in files.items())
+    return "\n".join(lines).encode()
+
+
+FILES = {"pyproject.toml": b'[project]\nname = "tacit" # ours\n', "server/app.py": b"one"}
+
+
+def test_what_flower_generates_is_no_difference(tmp_path: Path) -> None:
+    rewritten = {**FILES, "pyproject.toml": b"[project]\nname='tacit'\n"}
+    path = zipped(tmp_path / "a.fab", {**rewritten, ".info/CONTENT": listing(rewritten)})
+    (tmp_path / "app" / "server").mkdir(parents=True)
+    for name, content in FILES.items():
+        (tmp_path / "app" / name).write_bytes(content)
+    found = read_bundle(path).files
+    assert differences(installed_files(tmp_path / "app", found), found) == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pyproject.toml": b'[project]\nname = "other"\n'},
+        {"pyproject.toml": b"not = [toml"},
+        {".info/CONTENT": listing(FILES) + b"\nand more"},
+        {".info/CONTENT": listing({"server/app.py": b"one"})},
+        {".info/CONTENT": listing({**FILES, "server/app.py": b"two"})},
+        {".info/CONTENT": b"\xff\xfe"},
+    ],
+)
+def test_anything_of_its_own_in_there_is_shown(tmp_path: Path, changed: dict[str, bytes]) -> None:
+    plain = zipped(tmp_path / "a.fab", {**FILES, ".info/CONTENT": listing(FILES)})
+    other = zipped(tmp_path / "b.fab", {**FILES, ".info/CONTENT": listing(FILES), **changed})
+    shown = [d.path for d in differences(read_bundle(plain).files, read_bundle(other).files)]
+    assert set(changed) <= set(shown)
+
+
+def test_what_flower_generates_is_part_of_the_hash_that_is_approved(tmp_path: Path) -> None:
+    one = read_bundle(zipped(tmp_path / "a.fab", FILES))
+    two = read_bundle(zipped(tmp_path / "b.fab", {**FILES, ".info/CONTENT": listing(FILES)}))
+    assert one.files == two.files
+    assert one.sha256 != two.sha256
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.fab", "w") as archive:
+        archive.writestr("server/app.py", b"what is shown")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("server/app.py", b"what is run")
+    with pytest.raises(ConfigError, match="two files of one name"):
+        read_bundle(tmp_path / "a.fab")
