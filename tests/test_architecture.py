@@ -27,10 +27,11 @@ DOORS = {
         "client.egress",
         "client.state",
         "client.runner",
+        "client.site.supernode",
         "common.wire",
         "simulations.federation",
-        "simulations.bench.*",
         "simulations.runner",
+        "simulations.bench.*",
         "simulations.attacks.*",
     ),
     "cryptography": (

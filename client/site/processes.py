@@ -5,13 +5,14 @@ loopback: the SuperNode for the runner, which has to know a secret; the runner f
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from client.site.folder import NODE_KEY, PORTS, PROCESSES, RUNTIME_SECRET
 from client.site.trust import CA_CERTIFICATE, pinned_card
 from common.errors import ConfigError
-from common.processes import BIN, Group
+from common.processes import Group
 
 
 @dataclass(frozen=True)
@@ -70,4 +71,5 @@ def supernode_command(root: Path) -> list[str]:
         "--host": "127.0.0.1",
         "--port": str(ports_of(root).runtime),
     }
-    return [str(BIN / "flower-supernode"), *(word for pair in given.items() for word in pair)]
+    words = [word for pair in given.items() for word in pair]
+    return [sys.executable, "-m", "client.site.supernode", *words]
