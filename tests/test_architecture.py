@@ -47,8 +47,8 @@ DOORS = {
     "grpc": ("client.site.health",),
     "grpc_health": ("client.site.health",),
     "ray": (),
-}
     "transformers": ("client.data.encoders.loading",),
+}
 """Dependency -> the only modules that may import it."""
 
 CLOSED = {
