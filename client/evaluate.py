@@ -130,7 +130,8 @@ def evaluation_counts(
 
 def counts_of(said: Said, truth: Truth, study: Study) -> dict[str, int]:
     """The lanes of an evaluation in which every modality is shown."""
-    targets, lanes = targets_of(study), {}
+    targets = targets_of(study)
+    lanes: dict[str, int] = {}
     if targets.classes:
         known_N = truth.class_NC.any(axis=1)
         rows = said.class_NC[known_N], truth.class_NC[known_N], truth.person_N[known_N]
@@ -147,7 +148,7 @@ def counts_of(said: Said, truth: Truth, study: Study) -> dict[str, int]:
 def _view(view: str, said: Said, truth: Truth, targets: Targets) -> dict[str, int]:
     lanes: dict[str, int] = {}
     if targets.classes:
-        known_NM = truth.class_NC.any(axis=1)[:, None]
+        known_NM = np.asarray(truth.class_NC.any(axis=1))[:, None]
         lanes |= view_counts(view, said.class_NC, truth.class_NC, targets.classes, known_NM)
     for column, name in enumerate(targets.dimensions):
         rated_N = np.isfinite(truth.place_NK[:, column])

@@ -9,6 +9,7 @@ from rich.table import Table
 from client.data.ahead import Pass
 from client.data.check import CheckReport
 from client.data.importers.writing import ImportReport
+from client.data.rated import Rated
 from client.predict import PersonRow
 from common.affect import Evaluation, Metrics
 from common.affect.classes import CONFIDENCE
@@ -34,6 +35,8 @@ def checked(report: CheckReport) -> Table:
         table.add_row(name, f"{100 * share:.0f} % of clips")
     for name, count in report.labels.items():
         table.add_row(f"label {name}", f"{count} clips of {report.label_persons[name]} persons")
+    for name, known in report.ratings.items():
+        table.add_row(f"{'label' if known.is_label else 'dimension'} {name}", rating(known))
     for name, count in report.splits.items():
         said = f"{count} clips of {report.split_persons[name]} persons"
         table.add_row(f"split {name or '(none)'}", said)
@@ -76,6 +79,16 @@ def encoder(record: Mapping[str, Any]) -> Table:
     table.add_row("all: sha256", record["sha256"], style="bold")
     table.add_row("numbers", f"{record['parameters']:,}")
     return table
+
+
+def rating(one: Rated) -> str:
+    """What a manifest knows of a dimension or label, in a line."""
+    known = f"{one.clips} clips of {one.persons} persons"
+    if not one.clips:
+        return "nothing known"
+    if one.is_label:
+        return f"{known}, holds in {100 * one.mean:.0f} %"
+    return f"{known}, {one.mean:.3g} ± {one.spread:.2g}"
 
 
 def _few(notes: tuple[str, ...], most: int = 20) -> tuple[str, ...]:

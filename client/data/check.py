@@ -4,7 +4,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from client.data.feasible import EPSILONS, SITES, Feasible, feasible
 from client.data.guess import guessed
 from client.data.manifest import Manifest, place_of, refuse, survey_manifest
 from client.data.probe import Found, probe
+from client.data.rated import NO_SCALES, Asked, Rated, missing_targets, rated
 from client.data.table import read_table
 from common.config import Study
 from common.settings import load_study
+from common.targets import Scale, targets_of
 
 SUSPICIOUS = 0.15
 RARE = 0.02
@@ -48,6 +50,7 @@ class CheckReport:
             are there, how long the clip is, where in the session it starts; NaN where it
             cannot be said.
         feasible: for each ε, the noise that so many persons would need.
+        ratings: what is known of each dimension and label that a study asks for.
     """
 
     problems: tuple[str, ...]
@@ -66,6 +69,7 @@ class CheckReport:
     chance: float
     guessed: Mapping[str, float]
     feasible: tuple[Feasible, ...]
+    ratings: Mapping[str, Rated] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -114,6 +118,8 @@ def survey(
     epsilons: Sequence[float] = EPSILONS,
     sites: int = SITES,
     classes: Sequence[str] = (),
+    scales: Mapping[str, Scale] = NO_SCALES,
+    votes: bool = False,
 ) -> CheckReport:
     """Like `check_manifest`, but problems are in the report.
 
@@ -124,21 +130,27 @@ def survey(
         epsilons: which ε per person are asked for.
         sites: how many sites of this size would train together.
         classes: the study's; any other label is a problem. Empty takes every label as it comes.
+        scales: the study's dimensions and labels; a column that is missing is a problem.
+        votes: whether the study reads the raters' votes.
 
     Raises:
         DataError: when the table itself cannot be read.
         ConfigError: an ε or the number of sites is out of range.
     """
+    asked = Asked(classes, scales, is_required=False, votes=votes)
     classes = tuple(classes) or _classes(path)
     manifest, problems = survey_manifest(
-        path, classes, purpose, today or date.today(), labels=False
+        path, classes, purpose, today or date.today(), labels=False, scales=scales, votes=votes
     )
+    if asked.classes or scales:
+        problems += [(0, said) for said in missing_targets(read_table(path).columns, asked)]
     if not manifest.rows:
         problems.append((0, "no row may be used"))
     found = probe(manifest)
     problems += found.problems
     found.notes += _odd_labels(manifest, classes)
-    return _report(manifest, classes, problems, found, (tuple(epsilons), sites))
+    report = _report(manifest, classes, problems, found, (tuple(epsilons), sites))
+    return replace(report, ratings=rated(manifest.rows, scales))
 
 
 def survey_for(
@@ -151,7 +163,9 @@ def survey_for(
         DataError: when the table itself cannot be read.
     """
     found = load_study(study) if study else Study()
-    return survey(path, purpose or found.purpose, None, epsilons, sites, found.classes)
+    votes = found.training.class_target == "raters"
+    asked = found.classes, targets_of(found).scales, votes
+    return survey(path, purpose or found.purpose, None, epsilons, sites, *asked)
 
 
 def _report(

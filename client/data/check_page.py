@@ -71,6 +71,12 @@ problem{{ "s" if r.problems | length > 1 }}: the manifest cannot be used yet.</p
 {% endfor %}{% for reason, count in r.left_out.items() %}<tr>
 <th scope="row">left out: {{ reason }}</th><td>–</td><td>{{ count }}</td></tr>
 {% endfor %}</tbody></table>
+{% if r.ratings %}<h3>Dimensions and labels that the study asks for</h3>
+<table><thead><tr><th scope="col">name</th><th scope="col">persons</th><th scope="col">clips</th>
+<th scope="col">mean, or share in which it holds</th><th scope="col">spread</th></tr></thead>
+<tbody>{% for name, one in r.ratings.items() %}<tr><th scope="row">{{ name }}</th>
+<td>{{ one.persons }}</td><td>{{ one.clips }}</td><td>{{ one.mean | told }}</td>
+<td>{{ one.spread | told }}</td></tr>{% endfor %}</tbody></table>{% endif %}
 {% if r.rates %}<h3>Rates as recorded</h3>
 <table><thead><tr><th scope="col">signal</th><th scope="col" class="text">Hz: clips</th></tr>
 </thead><tbody>{% for name, found in r.rates.items() %}<tr><th scope="row">{{ name }}</th>

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from client.data import cells
 from client.data.consent import consent_gap
-from client.data.rated import NO_SCALES, Asked, missing_targets, read_targets
+from client.data.rated import NO_SCALES, Asked, any_known, missing_targets, read_targets
 from client.data.readers.files import inside
 from client.data.table import Cell, Table, TableRow, read_table
 from common.errors import DataError
@@ -166,6 +166,8 @@ def survey_manifest(
             rows.append(_row(path.parent, raw, wanted, asked, found.append))
         problems += [(raw.line, problem) for problem in found]
     problems += _across(table.unit, rows)
+    if labels and scales and rows and not any(any(r.label_C) or any_known(r.places) for r in rows):
+        problems.append((0, "no row has any of the study's targets"))
     return Manifest(path, table.unit, wanted, tuple(rows), left_out), problems
 
 

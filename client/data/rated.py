@@ -28,7 +28,7 @@ class Asked:
     Args:
         classes: the study's classes.
         scales: its dimensions and labels.
-        is_required: whether every row must have some target.
+        is_required: whether targets are needed: of every row, where a study asks for classes alone.
         votes: whether a row with a class must have label_dist.
     """
 
@@ -58,7 +58,7 @@ def read_targets(
 ) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
     """Return the share of each class, and the place on each scale.
 
-    Without scales every row needs a class; with them, a row needs some target.
+    Where a study asks for classes alone, every row needs one; else a row may lack any target.
     """
     only_class = asked.is_required and not asked.scales
     label_C = cells.label(row, asked.classes, only_class, report)
@@ -66,11 +66,12 @@ def read_targets(
         report("label_dist is empty; training.class_target=raters reads the votes there")
     found = [(name, scale, row.get(scale.column, "")) for name, scale in asked.scales.items()]
     places = tuple(_place(name, scale, cell, report) for name, scale, cell in found)
-    empty = not label_C and not any(cell for _, _, cell in found)
-    if asked.is_required and asked.scales and empty:
-        columns = [*(["label"] if asked.classes else []), *(s.column for _, s, _ in found)]
-        report(f"the row has no target; expected at least one of {', '.join(columns)}")
     return label_C, places
+
+
+def any_known(places: Sequence[float | None]) -> bool:
+    """Whether some place is known."""
+    return any(place is not None for place in places)
 
 
 def _place(name: str, scale: Scale, cell: Cell, report: Report) -> float | None:
@@ -84,6 +85,38 @@ def _place(name: str, scale: Scale, cell: Cell, report: Report) -> float | None:
         report(f"{scale.column}: {value:g} is not in {said} ({name})")
         return None
     return scale.place(value)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What a manifest knows of one dimension or label.
+
+    Args:
+        is_label: whether it is a label.
+        clips: how many have it.
+        persons: of whom.
+        mean: over clips; of a label, the share in which it holds; NaN without clips.
+        spread: standard deviation over clips; NaN without clips.
+    """
+
+    is_label: bool
+    clips: int
+    persons: int
+    mean: float
+    spread: float
+
+
+def rated(rows: Sequence["Row"], scales: Mapping[str, Scale]) -> dict[str, Rated]:
+    """Say what the rows know of each dimension and label."""
+    found = {}
+    for column, (name, scale) in enumerate(scales.items()):
+        known = [(row, row.places[column]) for row in rows if row.places]
+        have = [(row.person_id, place) for row, place in known if place is not None]
+        value_N = scale.least + scale.span * np.array([place for _, place in have])
+        mean, spread = (value_N.mean(), value_N.std()) if have else (np.nan, np.nan)
+        persons = len({person for person, _ in have})
+        found[name] = Rated(scale.is_label, len(have), persons, float(mean), float(spread))
+    return found
 
 
 def target_columns(rows: Sequence["Row"], study: Study) -> FloatArray:

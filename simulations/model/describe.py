@@ -15,6 +15,7 @@ from common.inputs import front_end_of, input_shapes
 from common.models.registry import Multimodal, build
 from common.secagg.layout import Layout
 from common.sums import parameters_of, train_layout
+from common.targets import targets_of
 
 Inputs = tuple[Tensor, ...]
 BATCH = 32
@@ -104,7 +105,7 @@ def describe(study: Study, sites: int, *, timed: bool = False) -> Description:
     )
     state_bytes = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
     return Description(
-        study.name, study.classes, sites, branches, state_bytes, WORD_BYTES * layout.words
+        study.name, (*study.classes, *targets_of(study).scales), sites, branches, state_bytes, WORD_BYTES * layout.words
     )
 
 

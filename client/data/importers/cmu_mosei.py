@@ -30,8 +30,9 @@ def read_cmu_mosei(source: Path, label: str = "polarity") -> Corpus:
 
     Args:
         source: the folder with label.csv (or Labels/*.csv) and the raw folders.
-        label: polarity (negative, neutral, positive), sentiment (seven classes, -3 to 3), or
-            emotion (the strongest of six; segments without any are left out).
+        label: which class a segment has: polarity (negative, neutral, positive), sentiment (seven
+            classes, -3 to 3), or emotion (the strongest of six; segments without any are left
+            out). Sentiment as a number and every emotion that somebody saw stand beside it.
 
     Raises:
         ConfigError: when there is no such label.
@@ -64,17 +65,34 @@ def _cells(path: Path, line: int, row: Mapping[str, str], label: str) -> dict[st
         "sample_id": f"{video}_{clip}",
         "person_id": video,
         "label": _label(path, line, row, label),
+        **_rated(path, line, row),
         "split": SPLITS.get(row.get("mode", row.get("split", "")), ""),
     }
+
+
+def _rated(path: Path, line: int, row: Mapping[str, str]) -> dict[str, str]:
+    """The sentiment as a dimension, and each emotion as a label: whether anybody saw it."""
+    found = {}
+    if row.get("sentiment") or row.get("label"):
+        found["sentiment"] = f"{_score(path, line, row):g}"
+    for name in EMOTIONS:
+        if row.get(name):
+            found[name] = str(int(number_at(path, line, row[name]) > 0))
+    return found
+
+
+def _score(path: Path, line: int, row: Mapping[str, str]) -> float:
+    score = number_at(path, line, row.get("sentiment") or row.get("label", ""))
+    if not -3 <= score <= 3:
+        raise DataError(f"{path}:{line}: expected a sentiment from -3 to 3, found {score:g}")
+    return score
 
 
 def _label(path: Path, line: int, row: Mapping[str, str], label: str) -> str:
     if label == "emotion":
         strength = [number_at(path, line, row.get(name, "") or "0") for name in EMOTIONS]
         return EMOTIONS[strength.index(max(strength))] if max(strength) > 0 else ""
-    score = number_at(path, line, row.get("sentiment") or row.get("label", ""))
-    if not -3 <= score <= 3:
-        raise DataError(f"{path}:{line}: expected a sentiment from -3 to 3, found {score:g}")
+    score = _score(path, line, row)
     if label == "sentiment":
         return f"{round(score):+d}" if round(score) else "0"
     return "neutral" if score == 0 else ("positive" if score > 0 else "negative")

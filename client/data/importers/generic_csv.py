@@ -1,7 +1,8 @@
 """Any table of clips: which of its columns is which of a manifest's.
 
 Options are KEY=COLUMN, such as person_id=subject or audio=path. Features may be made of several
-columns: features_voice=f0,energy,jitter.
+columns: features_voice=f0,energy,jitter. A study's own dimensions and labels
+are rated_NAME=COLUMN.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,10 +49,10 @@ def read_generic_csv(source: Path, **columns: str) -> Corpus:
 
 def _check_keys(columns: Mapping[str, str]) -> None:
     for key in columns:
-        if key not in COLUMNS and not key.startswith(("features_", "group_")):
+        if key not in COLUMNS and not key.startswith(("features_", "group_", "rated_")):
             raise ConfigError(
                 f"--option {key}: no column of a manifest; known: {', '.join(COLUMNS)}, "
-                "features_NAME, group_NAME"
+                "features_NAME, group_NAME, rated_NAME"
             )
     if "person_id" not in columns:
         raise ConfigError("--option person_id=COLUMN is needed: the person is the unit of privacy")

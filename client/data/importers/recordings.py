@@ -3,7 +3,8 @@
 Corpora of signals have no common way of saying what was felt when. So a recording's own marks
 are used where its format has them; else `labels.csv` beside the recordings, with the columns
 person_id, session_id (may be empty), start_s, end_s and any of label, label_dist, valence, arousal,
-dominance, split; without either, clips have no label, which is enough for prediction.
+dominance, split and rated_NAME (a study's own dimensions and labels); without either, clips have
+no label, which is enough for prediction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,8 @@ def read_labels(source: Path) -> Labels:
         start_s, end_s = (number_at(path, line, row[name]) for name in ("start_s", "end_s"))
         if not 0 <= start_s < end_s:
             raise DataError(f"{path}:{line}: expected 0 <= start_s < end_s")
-        cells = {name: row[name] for name in SAID if name in row}
+        said = (*SAID, *(name for name in row if name.startswith("rated_")))
+        cells = {name: row[name] for name in said if name in row}
         key = (row["person_id"], row.get("session_id", ""))
         found.setdefault(key, []).append(Interval(start_s, end_s, cells))
     return found

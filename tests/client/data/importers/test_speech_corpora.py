@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from client.data.importers import import_corpus
+from client.data.load import load_site_data
+from common.config import Modality, Study
 from common.errors import ConfigError, DataError
+from common.ratings import Dimension, Label
 
 
 class TestCremaD:
@@ -113,6 +117,19 @@ class TestIemocap:
         assert [float(other[d]) for d in ("valence", "arousal", "dominance")] == [2.0, 3.5, 3.0]
         assert (other["person_id"], other["label"]) == ("Ses01M", "frustration")
 
+    def test_a_study_of_classes_and_dimensions_reads_what_was_written(self, tmp_path, make):
+        report = import_corpus("iemocap", self.folder(tmp_path, make), tmp_path / "out")
+        scale = Dimension(least=1, most=5)
+        study = Study(
+            name="iemocap",
+            classes=("frustration", "neutral"),
+            dimensions={"valence": scale, "activation": replace(scale, column="arousal")},
+            modalities={"audio": Modality()},
+        )
+        data = load_site_data(study, report.manifests[0])
+        other = data.sample_ids.index("Ses01F_impro01_M000")
+        assert data.y_NC[other].tolist() == pytest.approx([1, 0, 0.25, 0.75, 0.625, 0.375])
+
     def test_chosen_classes_only(self, tmp_path, make, rows):
         source = self.folder(tmp_path, make)
         import_corpus("iemocap", source, tmp_path / "out", options={"classes": "neutral, sad"})
@@ -169,6 +186,22 @@ class TestCmuMosei:
         assert found["audio"]["abc_1"] == "audio/abc_1.wav"
         assert found["start_s"].tolist() == ["", "", "0.5"]
         assert found["text"]["x-y_0"] == "So bad, ___ really"
+
+    def test_sentiment_is_a_dimension_and_emotions_are_labels_that_may_hold_together(
+        self, tmp_path, make
+    ):
+        report = import_corpus("cmu_mosei", self.folder(tmp_path, make), tmp_path / "out")
+        study = Study(
+            name="mosei",
+            dimensions={"sentiment": Dimension(-3, 3)},
+            labels={"happy": Label(), "astonished": Label("surprise")},
+            modalities={"text": Modality()},
+        )
+        data = load_site_data(study, report.manifests[0])
+        place = (1.6666 + 3) / 6
+        first, second, _ = data.y_NC.tolist()
+        assert first == pytest.approx([place, 1 - place, 1, 0, 1, 0], abs=1e-4)
+        assert second == pytest.approx([0.5, 0.5, 0, 1, 0, 1])
 
     def test_windows_in_whole_recordings(self, tmp_path, make, rows):
         source = self.folder(tmp_path, make, segmented=False)
