@@ -13,6 +13,7 @@ from common.affect.dimensions import (
     dimension_metrics,
 )
 from common.affect.evaluation import Evaluation, lanes_of, read_evaluation
+from common.affect.figures import Figure, figures_of, headline, main_figures
 from common.affect.labels import LabelMetrics, label_counts, label_lanes, label_metrics
 from common.affect.metrics import Metrics
 from common.affect.moments import Estimate
@@ -23,6 +24,7 @@ __all__ = [
     "DimensionMetrics",
     "Estimate",
     "Evaluation",
+    "Figure",
     "LabelMetrics",
     "Metrics",
     "RaterMetrics",
@@ -32,11 +34,14 @@ __all__ = [
     "dimension_lanes",
     "dimension_metrics",
     "evaluation_lanes",
+    "figures_of",
+    "headline",
     "is_told",
     "label_counts",
     "label_lanes",
     "label_metrics",
     "lanes_of",
+    "main_figures",
     "metrics_from_lanes",
     "modality_views",
     "person_counts",
