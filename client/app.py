@@ -94,9 +94,9 @@ def unmask_share(message: Message, context: Context) -> Message:
 
 def place_of(message: Message, context: Context) -> tuple[str, int]:
     """Study and round of an answered message, for the site's own status; no round after hello."""
-    study = str(context.run_config.get("study", ""))
     record = message.content.config_records.get("tacit") if message.has_content() else None
-    return study, state.round_of(context, str((record or {}).get("task", "")))
+    task = str(record["task"]) if record and "task" in record else ""
+    return str(context.run_config.get("study", "")), state.round_of(context, task)
 
 
 def _respond(stage: str, message: Message, context: Context) -> Message:

@@ -14,13 +14,21 @@ from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import Asked, command_line, register, resume, submit
+from server.coordinator.runs import Asked, asked_in, command_line, register, resume, submit
+from server.metrics import measured
 from server.quorum import WAIT_S
+from server.results import write_results
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
 
 Folder = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
+Metered = Annotated[
+    bool, typer.Option("--metrics", help="Write for Prometheus and TensorBoard too.")
+]
+MetricsPort = Annotated[
+    int, typer.Option(help="Answer Prometheus on 127.0.0.1 as well.", min=0, max=65535)
+]
 
 
 @app.command("init")
@@ -100,22 +108,31 @@ def run_command(
     wait_s: Annotated[
         float, typer.Option(help="Seconds that too few sites are waited for.", min=1)
     ] = WAIT_S,
+    metrics: Metered = False,
+    metrics_port: MetricsPort = 0,
 ) -> None:
     """Run a study over the enrolled sites and follow it; the exit code is the run's own."""
     given = tuple(settings or ())
     chosen = load_study(study, given, folder / "studies")
     root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    submit(folder, chosen, Asked(chosen.name, given, wait_s), root, _say)
-    console.print(f"Finished: {root / 'model.safetensors'}")
+    asked = Asked(chosen.name, given, wait_s)
+    with measured(root, chosen.name, _say, is_on=metrics, port=metrics_port) as watch:
+        submit(folder, chosen, asked, root, watch)
+    _finished(root)
 
 
 @app.command("resume")
 def resume_command(
-    folder: Folder, run: Annotated[Path, typer.Argument(help="Folder of a run that broke off.")]
+    folder: Folder,
+    run: Annotated[Path, typer.Argument(help="Folder of a run that broke off.")],
+    metrics: Metered = False,
+    metrics_port: MetricsPort = 0,
 ) -> None:
     """Go on with a run that broke off, from its last checkpoint, and follow it."""
-    resume(folder, run, _say)
-    console.print(f"Finished: {run / 'model.safetensors'}")
+    name = asked_in(run).study
+    with measured(run, name, _say, is_on=metrics, port=metrics_port) as watch:
+        resume(folder, run, watch)
+    _finished(run)
 
 
 @app.command("superlink", hidden=True)
@@ -134,6 +151,12 @@ def superexec_command_(folder: Folder) -> None:
 def supervise_command(folder: Folder) -> None:
     """Run SuperLink and executor, and start again what ends; for `tacit coordinator start`."""
     processes.supervise(group_of(folder))
+
+
+def _finished(run: Path) -> None:
+    """Leave table and plot beside the model, and say where."""
+    beside = "".join(f", {path.name}" for path in write_results(run))
+    console.print(f"Finished: {run / 'model.safetensors'}{beside}", soft_wrap=True)
 
 
 def _say(line: dict[str, Any]) -> None:
