@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Run a study at several ε in each mode, and draw how useful it stays.",
         ("simulations.commands:app",),
     ),
+    "missing": (
+        "Run a study while more and more modalities are missing, masked and filled with zeros.",
+        ("simulations.commands:app",),
+    ),
     "studies": ("List the studies that come with Tacit.", ("simulations.commands:app",)),
     "model": ("What a study's model is.", ("simulations.model.commands:app",)),
     "draft": (

@@ -16,6 +16,7 @@ from client.data.load import load_site_data
 from client.folder import SiteFolder, log, open_site
 from client.heads import LedgerNotes
 from client.locks import FileLocks
+from client.missing import with_missing
 from client.policy import gate_settings, gate_study
 from client.precision import Arithmetic, arithmetic_on, is_left_out
 from client.split import split_rows
@@ -110,12 +111,13 @@ class Session:
     @cached_property
     def train_data(self) -> SiteData:
         """Clips of persons who train."""
-        return self._data.take(self._rows[0])
+        return with_missing(self._data.take(self._rows[0]), self.study.missing)
 
     @cached_property
     def evaluation_data(self) -> SiteData:
         """Clips of persons kept for evaluation."""
-        return self._data.take(self._rows[1])
+        kept, missing = self._data.take(self._rows[1]), self.study.missing
+        return with_missing(kept, missing) if missing.evaluation else kept
 
     @cached_property
     def model(self) -> torch.nn.Module:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.approval import Ethics, PurposeException
+from common.missing import Missing
 from common.ratings import Dimension, Label
 
 LATER: dict[str, bool] = {"later": True}
@@ -168,6 +169,7 @@ class Study:
             training clips through the secure sum; only where privacy.mode is none).
         seed: of initial weights and, where a simulation runs without privacy, of batches.
         device: "auto", "cpu" or "cuda:i": where a site trains.
+        missing: modalities that are hidden at random, for an experiment.
     """
 
     name: str = ""
@@ -177,6 +179,7 @@ class Study:
     normalise: str = "none"
     seed: int = 0
     device: str = "auto"
+    missing: Missing = field(default_factory=Missing, metadata=LATER)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     privacy: Privacy = field(default_factory=Privacy)

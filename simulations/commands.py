@@ -24,8 +24,10 @@ from simulations.curves import (
     write_curves,
 )
 from simulations.demo import demonstrate
+from simulations.missing import PROTOCOLS, missing_json, plan_missing, run_missing, write_missing
 from simulations.report import summary_screen, write_report
 from simulations.report.curves import curves_table
+from simulations.report.missing import missing_table
 from simulations.result import is_evaluated, read_result, with_ceiling
 from simulations.sites import find_manifests, prepare_federation
 from simulations.studies import ENGINES, RunFolder, resume, simulate
@@ -134,6 +136,36 @@ def curves_command(
         typer.echo(curves_json(curves), nl=False)
     else:
         console.print(curves_table(curves), f"picture: {picture}")
+
+
+@app.command("missing")
+def missing_command(
+    study: Annotated[str, typer.Argument(help="Name in conf/studies, or a path to a YAML file.")],
+    settings: Overrides = None,
+    rates: Annotated[str, typer.Option(help="Percents of modalities.")] = "0,10,20,30,40,50",
+    protocol: Annotated[str, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = "clips",
+    draws: Annotated[int, typer.Option(help="Of what is missing, for each rate.", min=1)] = 1,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; goes on there [runs/STUDY-missing]")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="As for crossval.", min=0)] = 0,
+    seeds: Annotated[int, typer.Option(help="As for crossval.", min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Run a study while more and more modalities are missing, masked and filled with zeros."""
+    chosen = load_study(study, settings or ())
+    plan = plan_missing(chosen, rates, protocol, draws, folds, seeds)
+    where, target = (
+        data or Path("data") / chosen.name,
+        out or Path("runs") / f"{chosen.name}-missing",
+    )
+    found = run_missing(plan, where, target, partial(following, on=aside if as_json else console))
+    picture = write_missing(found, target)
+    if as_json:
+        typer.echo(missing_json(found), nl=False)
+    else:
+        console.print(missing_table(found), f"picture: {picture}")
 
 
 @app.command("corpus")

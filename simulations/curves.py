@@ -1,26 +1,21 @@
 """A study at several ε in each mode; every finished run is kept, so a broken-off call goes on."""
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 
 from common.config import Study
 from common.errors import ConfigError
-from common.settings import config_hash, load_study
+from common.settings import load_study
 from server.checkpoint import write_atomically
-from server.following import Watch
-from simulations.crossval import Repeat, run_repeat, spread, variants
+from simulations.crossval import Repeat, spread, variants
+from simulations.kept import Following, kept_runs
 from simulations.report.curves import CurvePoint, Curves, draw_curves
-from simulations.sites import find_manifests
 
 MODES = ("local", "distributed")
 WITHOUT = "none"
-Following = Callable[[str, int], AbstractContextManager[Watch]]
 
 
 @dataclass(frozen=True)
@@ -144,14 +139,11 @@ def run_spots(plan: Plan, spots: tuple[Spot, ...], following: Following) -> Curv
 
     Guarantees: a run that finished is not run again, unless the study or a manifest changed.
     """
-    data_hash = _fingerprint(plan.data)
-    found = {}
-    for spot in spots:
-        found[spot] = [
-            _kept(plan.out, _key(spot, name, variant, data_hash))
-            or _run(plan, spot, name, variant, data_hash, following)
-            for name, variant in plan.runs(spot).items()
-        ]
+    kept = kept_runs(plan.data, plan.out, following)
+    found = {
+        spot: [kept.repeat(spot.name, name, one) for name, one in plan.runs(spot).items()]
+        for spot in spots
+    }
     return _curves(plan.at(spots[0]), found)
 
 
@@ -189,53 +181,6 @@ def read_curves(path: Path) -> Curves:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} does not hold curves of `tacit curves`: {error}.") from error
-
-
-def _run(
-    plan: Plan, spot: Spot, name: str, study: Study, data_hash: str, following: Following
-) -> Repeat:
-    folder = next(path for path in _attempts(plan.out / spot.name, name) if not path.exists())
-    title = f"{study.name} {spot.name} {name}"
-    with following(title, study.training.num_server_rounds) as watch:
-        repeat = run_repeat(study, plan.data, folder, name, watch)
-    path = _point(plan.out, _key(spot, name, study, data_hash))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = {"mode": spot.mode, "folder": str(folder.relative_to(plan.out)), **asdict(repeat)}
-    write_atomically(path, json.dumps(line).encode())
-    return repeat
-
-
-def _attempts(folder: Path, name: str) -> Iterator[Path]:
-    """Where a run may go: a broken-off one leaves its folder behind."""
-    plain = folder / name.replace(" ", "-")
-    yield plain
-    yield from (plain.with_name(f"{plain.name}-again-{number}") for number in count(1))
-
-
-def _key(spot: Spot, name: str, study: Study, data_hash: str) -> str:
-    """What a kept run has to agree in: the study in full, the manifests, and which repeat."""
-    parts = (spot.name, name, config_hash(study).hex(), data_hash)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _point(out: Path, key: str) -> Path:
-    return out / "points" / f"{key[:32]}.json"
-
-
-def _kept(out: Path, key: str) -> Repeat | None:
-    """The finished run of that key."""
-    path = _point(out, key)
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Repeat(found["name"], found["uar"], found["weighted_f1"], found["persons"])
-
-
-def _fingerprint(data: Path) -> str:
-    digest = hashlib.sha256()
-    for name, manifest in find_manifests(data).items():
-        digest.update(name.encode() + hashlib.sha256(manifest.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _curves(study: Study, found: dict[Spot, list[Repeat]]) -> Curves:

@@ -64,6 +64,8 @@ class Multimodal(nn.Module):
         head: from the fused token to scores.
         modality_dropout: chance that a modality of a clip is hidden while training; a clip never
             loses all it has.
+        zero_fill: whether an absent modality is filled with zeros and counts like any other; a
+            baseline, which has none of the guarantees above but the last.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Multimodal(nn.Module):
         fusion: Fusion,
         head: nn.Module,
         modality_dropout: float = 0.0,
+        zero_fill: bool = False,
     ) -> None:
         super().__init__()
+        self.zero_fill = zero_fill
         self.modality_dropout = modality_dropout
         self.modalities = tuple(sorted(encoders))
         self.encoders = nn.ModuleDict({name: encoders[name] for name in self.modalities})
@@ -90,7 +94,8 @@ class Multimodal(nn.Module):
             ],
             dim=1,
         )
-        score_BK = self.head(self.fusion(token_BMW, present_BM))
+        counts_BM = torch.ones_like(present_BM) if self.zero_fill else present_BM
+        score_BK = self.head(self.fusion(token_BMW, counts_BM))
         return score_BK * present_BM.any(dim=1, keepdim=True)  # type: ignore[no-any-return]
 
     def _some_hidden(self, present_BM: Tensor) -> Tensor:
@@ -119,6 +124,7 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
     """
     check_sizes(study)
     seed, scores, model = study.seed, targets_of(study).scores, study.model
+    absence = model.modality_dropout, study.missing.fusion == "zeros"
     fusion_type = known("model.fusion", model.fusion, FUSIONS)
     width = scores if fusion_type.tokens_are_logits else model.width
     encoders = {
@@ -129,9 +135,9 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
     if fusion_type.tokens_are_logits:
         for encoder in encoders.values():
             zeroed(encoder.project)
-        return Multimodal(encoders, fusion, nn.Identity(), model.modality_dropout)
+        return Multimodal(encoders, fusion, nn.Identity(), *absence)
     head = seeded(seed, "head", partial(score_head, width, scores, model.hidden, model.dropout))
-    return Multimodal(encoders, fusion, head, model.modality_dropout)
+    return Multimodal(encoders, fusion, head, *absence)
 
 
 def encoder_for(study: Study, modality: str, shape: Shape, width: int) -> Encoder:

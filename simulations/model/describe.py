@@ -105,7 +105,12 @@ def describe(study: Study, sites: int, *, timed: bool = False) -> Description:
     )
     state_bytes = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
     return Description(
-        study.name, (*study.classes, *targets_of(study).scales), sites, branches, state_bytes, WORD_BYTES * layout.words
+        study.name,
+        (*study.classes, *targets_of(study).scales),
+        sites,
+        branches,
+        state_bytes,
+        WORD_BYTES * layout.words,
     )
 
 

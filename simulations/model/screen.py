@@ -20,7 +20,9 @@ def as_json(found: Description) -> dict[str, Any]:
 def describe_table(found: Description) -> Table:
     """A line for each branch; an encoder's front end stands below its modality."""
     title = f"{found.study}: {', '.join(found.outputs)}"
-    table = Table(title=title, min_width=len(title), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=title, min_width=len(title), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     timed = found.branches[0].forward_ms is not None
     table.add_column("branch", overflow="fold")
     for name in ("parameters", "sent up", "products", *(("ms", "back") if timed else ())):

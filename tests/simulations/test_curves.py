@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import tacit
 from common.errors import ConfigError
-from simulations import curves
+from simulations import kept
 from simulations.console import following
 from simulations.crossval import Repeat
 from simulations.curves import (
@@ -60,7 +60,7 @@ def played(monkeypatch):
             raise KeyboardInterrupt
         return Repeat(name, 0.5 + 0.1 * study.split.fold, 0.4, 8)
 
-    monkeypatch.setattr(curves, "run_repeat", run)
+    monkeypatch.setattr(kept, "run_repeat", run)
     return log, stop
 
 
