@@ -175,10 +175,13 @@ def corpus_command(
     sites: int = 6,
     persons_per_site: int = 40,
     clips_per_person: int = 5,
+    raters: Annotated[
+        int, typer.Option(help="Raters of each clip: votes, dimensions and labels beside the class.")
+    ] = 0,
 ) -> None:
     """Write a synthetic multimodal corpus as real files."""
     with console.status("writing …"):
-        known = write_corpus(out, seed, sites, persons_per_site, clips_per_person)
+        known = write_corpus(out, seed, sites, persons_per_site, clips_per_person, raters)
     console.print(f"{known.clips} clips of {len(known.sites)} sites in {out}.")
 
 

@@ -14,6 +14,8 @@ from server.following import Watch
 from simulations.result import read_rounds
 from simulations.studies import simulate
 
+MOST_COLUMNS = 5
+
 
 @dataclass(frozen=True)
 class Repeat:
@@ -86,16 +88,27 @@ def spread_table(study: Study, found: Sequence[Repeat]) -> Table:
     )
     rows = [_row(one) for one in found]
     names = tuple(dict.fromkeys(name for row in rows for name in row))
-    table = Table(title=f"{study.name}, {guarantee}")
-    for column in ("", "persons", *names):
-        table.add_column(column, justify="left" if not column else "right")
+    lines = [("", "persons", *names)]
     for one, row in zip(found, rows, strict=True):
         cells = (f"{row[name]:{_digits(name)}}" if name in row else "–" for name in names)
-        table.add_row(one.name, str(one.persons), *cells)
-    table.add_section()
+        lines.append((one.name, str(one.persons), *cells))
     spreads = {name: spread([row[name] for row in rows if name in row]) for name in names}
     means = (f"{s.mean:{_digits(n)}} ± {s.deviation:{_digits(n)}}" for n, s in spreads.items())
-    table.add_row("mean ± sd", "", *means, style="bold")
+    return _laid_out(f"{study.name}, {guarantee}", [*lines, ("mean ± sd", "", *means)])
+
+
+def _laid_out(title: str, lines: Sequence[Sequence[str]]) -> Table:
+    """A row for each repeat; with many figures, a row for each of them."""
+    if len(lines[0]) > MOST_COLUMNS:
+        lines = list(zip(*lines, strict=True))
+    table = Table(title=title)
+    for column in lines[0]:
+        table.add_column(column, justify="left" if not column else "right")
+    for line in lines[1:]:
+        is_mean = line[0] == "mean ± sd"
+        if is_mean:
+            table.add_section()
+        table.add_row(*line, style="bold" if is_mean else "")
     return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError
-from simulations.corpus import latent
+from simulations.corpus import latent, raters
 from simulations.corpus.plan import Person, Site, plan_clips, plan_sites
 from simulations.corpus.render import draw_character, render
 
@@ -23,13 +23,18 @@ COLUMNS = ("sample_id", "person_id", *latent.MODALITIES, "label", "split", "grou
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """What a corpus is made from; equal settings give equal bytes."""
+    """What a corpus is made from; equal settings give equal bytes.
+
+    With raters the manifests hold their votes, their places on dimensions, and labels that may
+    hold together; without, the label alone.
+    """
 
     seed: int
     sites: int
     persons_per_site: int
     clips_per_person: int
     version: int = VERSION
+    raters: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,12 @@ Row = dict[str, str]
 
 
 def write_corpus(
-    out: Path, seed: int = 0, sites: int = 6, persons_per_site: int = 40, clips_per_person: int = 5
+    out: Path,
+    seed: int = 0,
+    sites: int = 6,
+    persons_per_site: int = 40,
+    clips_per_person: int = 5,
+    raters_per_clip: int = 0,
 ) -> CorpusReport:
     """Write a synthetic corpus to `out/sites/NAME/manifest.csv` and `out/corpus.json`.
 
@@ -88,11 +98,13 @@ def write_corpus(
         sites: number of sites, at least 1.
         persons_per_site: persons at a site on average, at least 4.
         clips_per_person: clips of each person, at least 1.
+        raters_per_clip: who vote and rate; 0 writes no ratings.
 
     Raises:
         ConfigError: if a number is too small, or `out` holds anything else.
     """
-    settings = CorpusSettings(seed, sites, persons_per_site, clips_per_person)
+    numbers = seed, sites, persons_per_site, clips_per_person
+    settings = CorpusSettings(*numbers, raters=raters_per_clip)
     _check(settings)
     if out.exists():
         known = read_corpus(out)
@@ -136,7 +148,7 @@ def read_corpus(out: Path) -> CorpusReport:
 
 
 def _check(settings: CorpusSettings) -> None:
-    least = {"seed": 0, "sites": 1, "persons_per_site": 4, "clips_per_person": 1}
+    least = {"seed": 0, "sites": 1, "persons_per_site": 4, "clips_per_person": 1, "raters": 0}
     for name, number in least.items():
         if getattr(settings, name) < number:
             raise ConfigError(
@@ -154,7 +166,7 @@ def _check_outdated(out: Path, known: CorpusSettings, settings: CorpusSettings) 
 
 def _write(out: Path, settings: CorpusSettings) -> CorpusReport:
     planned = plan_sites(settings.seed, settings.sites, settings.persons_per_site)
-    rows = {site.name: _write_site(out, site, settings.clips_per_person) for site in planned}
+    rows = {site.name: _write_site(out, site, settings) for site in planned}
     tested = [row for site in rows.values() for row in site if row["split"] == "test"]
     present_NM = np.array([[row[m] != "" for m in latent.MODALITIES] for row in tested])
     report = CorpusReport(
@@ -170,7 +182,10 @@ def _write(out: Path, settings: CorpusSettings) -> CorpusReport:
         },
         label_agreement=1 - latent.DISAGREEMENT,
     )
-    (out / "corpus.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+    told = asdict(report)
+    if not settings.raters:
+        del told["settings"]["raters"]
+    (out / "corpus.json").write_text(json.dumps(told, indent=2) + "\n")
     return report
 
 
@@ -178,21 +193,25 @@ def _ceiling(seed: int, present_NM: NDArray[np.bool_]) -> float:
     return round(latent.ceiling_uar(np.random.default_rng((seed, 1 << 20)), present_NM), 4)
 
 
-def _write_site(out: Path, site: Site, clips_per_person: int) -> list[Row]:
+def _write_site(out: Path, site: Site, settings: CorpusSettings) -> list[Row]:
     folder = out / "sites" / site.name
     for name in set(site.modalities) - {"text"}:
         (folder / name).mkdir(parents=True)
-    rows = [row for p in site.persons for row in _write_person(folder, site, p, clips_per_person)]
+    rows = [row for p in site.persons for row in _write_person(folder, site, p, settings)]
+    columns = (*COLUMNS, *raters.COLUMNS) if settings.raters else COLUMNS
     with (folder / "manifest.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
     return rows
 
 
-def _write_person(folder: Path, site: Site, person: Person, clips: int) -> Iterator[Row]:
+def _write_person(
+    folder: Path, site: Site, person: Person, settings: CorpusSettings
+) -> Iterator[Row]:
     character = draw_character(person)
-    for clip in plan_clips(site, person, clips):
+    for clip in plan_clips(site, person, settings.clips_per_person):
+        said = raters.rate(clip.cues, settings.raters, (*clip.seed, 4)) if settings.raters else {}
         yield {
             "sample_id": clip.sample_id,
             "person_id": person.person_id,
@@ -201,6 +220,7 @@ def _write_person(folder: Path, site: Site, person: Person, clips: int) -> Itera
             "split": person.split,
             "group_sex": person.sex,
             "group_age": person.age,
+            **said,
         }
 
 
