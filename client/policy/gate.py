@@ -181,7 +181,8 @@ def _data(policy: SitePolicy, study: Study) -> None:
             "it may change only where no model was trained with the old one.",
         )
     unknown = set(policy.labels) - set(study.classes)
-    if unknown:
+    reads_no_class = not study.classes and bool(study.dimensions or study.labels)
+    if unknown and not reads_no_class:
         raise refused(
             f"The study has no class for {', '.join(sorted(unknown))}, which {policy.site} has.",
             "labels",

@@ -139,8 +139,12 @@ def test_a_wrong_setting_is_refused_and_named(load, pair, said):
 @settings(max_examples=25)
 @given(st.text(max_size=40))
 def test_no_setting_whatever_ends_in_anything_but_a_study_or_a_sentence(pair):
+    path = str(find_study("cremad_votes"))
     with suppress(ConfigError):
-        load_study(str(find_study("cremad_votes")), (pair,))
+        found, plain = load_study(path, (pair,)), load_study(path)
+        assert isinstance(found, Study)
+        key = pair.partition("=")[0].partition(".")[0]
+        assert dataclasses.replace(found, **{key: getattr(plain, key)}) == plain
 
 
 @given(st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8), max_size=3))

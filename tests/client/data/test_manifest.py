@@ -228,11 +228,18 @@ class TestParquet:
         assert (second.start_s, second.sources) == (0.0, {"text": "hello"})
         assert manifest.where(2) == f"{path}: row 2"
 
-    @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(200) + b"PAR1"])
-    def test_damaged(self, tmp_path, content):
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"", "manifest.parquet: the file is empty"),
+            (b"PAR1", "manifest.parquet: not a readable Parquet file"),
+            (b"PAR1" + bytes(200) + b"PAR1", "manifest.parquet: not a readable Parquet file"),
+        ],
+    )
+    def test_damaged(self, tmp_path, content, said):
         path = tmp_path / "manifest.parquet"
         path.write_bytes(content)
-        refused(path)
+        assert said in refused(path)
 
 
 def test_files_that_are_no_table(tmp_path):

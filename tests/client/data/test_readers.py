@@ -211,7 +211,8 @@ class TestArrays:
         np.save(tmp_path / "x.npy", np.zeros(4))
         content = (tmp_path / "x.npy").read_bytes().replace(b"(4,), }", b"(4000000000000,), }")
         (tmp_path / "x.npy").write_bytes(content)
-        refused(read_npy, tmp_path / "x.npy")
+        said = refused(read_npy, tmp_path / "x.npy")
+        assert said == "x.npy: claims 32,000,000 MB, more than the file holds"
 
     @settings(max_examples=60, deadline=None)
     @given(data=st.data())
@@ -261,9 +262,19 @@ class TestVectors:
         (tmp_path / name).write_bytes(content)
         assert name in refused(read_vectors, tmp_path / name)
 
-    @pytest.mark.parametrize("text", ["[1, 'a']", "[[[1]]]", "[", "[]", '[{"a": 1}]', "[1, [2]]"])
-    def test_lists_that_are_no_vector(self, text):
-        refused(read_vectors, text)
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("[1, 'a']", """expected a JSON list of numbers, found "[1, 'a']\""""),
+            ("[", "expected a JSON list of numbers, found '['"),
+            ("[[[1]]]", "expected one or two axes with values, found shape (1, 1, 1)"),
+            ("[]", "expected one or two axes with values, found shape (1, 0)"),
+            ('[{"a": 1}]', "expected numbers only"),
+            ("[1, [2]]", "expected numbers only"),
+        ],
+    )
+    def test_lists_that_are_no_vector(self, text, said):
+        assert refused(read_vectors, text) == said
 
 
 class TestSignals:

@@ -18,6 +18,7 @@ from common.config import (
     Training,
 )
 from common.errors import PolicyRefused
+from common.ratings import Dimension
 
 POLICY = SitePolicy(
     site="hill",
@@ -121,6 +122,7 @@ def test_a_study_within_what_the_site_fixed_passes():
     fixed = replace(POLICY, folds=5, labels=("calm", "sad"))
     gate_study(fixed, replace(STUDY, split=Split(folds=5), classes=("sad", "calm", "angry")))
     gate_study(fixed, replace(STUDY, classes=("sad", "calm")))
+    gate_study(fixed, replace(STUDY, classes=(), dimensions={"valence": Dimension()}))
     for beyond in ({"split": Split(folds=6)}, {"classes": ("sad", "angry")}):
         with pytest.raises(PolicyRefused, match=r"6 folds; hill allows 5|class for calm"):
             gate_study(fixed, replace(STUDY, **beyond))
