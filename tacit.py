@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("simulations.commands:app",),
     ),
     "simulate": ("Run a study over simulated sites and report it.", ("simulations.commands:app",)),
+    "resume": (
+        "Go on with a simulated run that broke off, from its last checkpoint, and report it.",
+        ("simulations.commands:app",),
+    ),
     "crossval": (
         "Run a study over folds of persons (or seeds) and say mean and spread.",
         ("simulations.commands:app",),

@@ -12,6 +12,9 @@ from common.config import FrozenEncoder, SitePolicy
 from common.errors import ConfigError
 from common.settings import load_policy
 
+LOG = "site.log"
+LARGEST_LOG = 16 << 20
+
 
 @dataclass(frozen=True)
 class SiteFolder:
@@ -80,11 +83,18 @@ class SiteFolder:
 
 
 def log(root: Path, event: str, **details: str | int | float | bool) -> None:
-    """Append one JSON line to a site's log; the place for reasons that must not leave."""
+    """Append one JSON line to a site's log; the place for reasons that must not leave.
+
+    A log that has grown large becomes site.log.1, in place of the one before.
+    """
     line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event}
-    descriptor = os.open(root / "site.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    path = root / LOG
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "a", encoding="utf-8") as out:
         out.write(json.dumps({**line, **details}, ensure_ascii=False) + "\n")
+        is_large = out.tell() > LARGEST_LOG
+    if is_large:
+        path.replace(path.with_name(f"{LOG}.1"))
 
 
 def stamp(root: Path) -> tuple[int, ...]:

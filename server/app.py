@@ -58,6 +58,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roster) -> None:
     """Begin a run, or go on with one that broke off, and play it to its end."""
+    (folder / ERROR).unlink(missing_ok=True)
     reports = _reporter(folder)
     begun = _begun(context, folder, study, roster)
     write_atomically(folder / "study.yaml", to_yaml(study).encode())
@@ -125,11 +126,12 @@ def _given(context: Context, key: str) -> Path:
 def _reporter(folder: Path) -> Report:
     """What appends lines that a person or a progress bar can follow."""
     path = folder / PROGRESS
+    if path.exists() and not path.read_bytes().endswith(b"\n"):  # a crash cut the last one off
+        with path.open("a", encoding="utf-8") as out:
+            out.write("\n")
 
     def report(line: dict[str, object]) -> None:
-        whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
         with path.open("a", encoding="utf-8") as out:
-            said = json.dumps({"time": round(time.time(), 3), **line})
-            out.write(("" if whole else "\n") + said + "\n")
+            out.write(json.dumps({"time": round(time.time(), 3), **line}) + "\n")
 
     return report

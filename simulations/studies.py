@@ -195,8 +195,17 @@ def refusals(run: RunFolder) -> tuple[Refusal, ...]:
     found: dict[str, Refusal] = {}
     for path in sorted(run.federation.glob("sites/*/site.log")):
         for text in path.read_text(encoding="utf-8").splitlines():
-            line = json.loads(text)
-            if line["event"] == "refused":
+            line = _refused(text)
+            if line is not None:
                 one = Refusal(path.parent.name, str(line["word"]), str(line["reason"]))
                 found.setdefault(one.reason, one)
     return tuple(found.values())
+
+
+def _refused(text: str) -> dict[str, Any] | None:
+    """A line of a site's log that says a refusal; None for others, and for one that was cut off."""
+    try:
+        line = dict(json.loads(text))
+    except ValueError:
+        return None
+    return line if line.get("event") == "refused" else None

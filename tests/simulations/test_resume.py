@@ -1,5 +1,6 @@
 """A broken run goes on from its last checkpoint, to the same model, never under-charged."""
 
+import resource
 import shutil
 from collections import Counter
 
@@ -8,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import server.app
-from common.errors import BudgetSpent, ConfigError, PrivacyError, Replayed
+from common.errors import BudgetSpent, ConfigError, PrivacyError, Replayed, TacitError
 from common.keys import new_identity, read_roster, write_roster
 from common.models.registry import build
 from common.parameters import model_hash, to_arrays
@@ -139,6 +140,33 @@ def test_it_may_break_off_again_and_again(broken, whole, kill_after):
     kill_after(None)
     assert equal_models(resume(root).model, whole["without privacy"].model)
     assert read_checkpoint(root / CHECKPOINT).resumed == 3
+
+
+def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(
+    tiny_study, tiny_data, tmp_path, whole
+):
+    """No file can grow any more, at sites and coordinator alike, while round 2 is charged."""
+    root, kill = tmp_path / "run", Kill("train.mask", 15)
+
+    def fill(message):
+        try:
+            kill(message)
+        except Killed:
+            limit_files(1)
+
+    try:
+        with pytest.raises(TacitError, match=r"refused: the site's|cannot be written"):
+            simulate(tiny_study(*OPEN), tiny_data.root, root, reproducible=True, tap=fill)
+    finally:
+        limit_files(resource.RLIM_INFINITY)
+    done = resume(root)
+    assert equal_models(done.model, whole["without privacy"].model)
+    assert charges(root) - charges(whole["without privacy"].root) <= Counter({("training", 2): 1})
+
+
+def limit_files(size):
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
 
 
 def test_a_finished_run_that_is_taken_up_stays_what_it_is(broken, whole):
