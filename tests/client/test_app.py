@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import client.app
-from client.app import app, site_root
+from client.app import app, place_of, site_root
 from common.errors import ConfigError
 from common.models.registry import build
 from common.parameters import to_arrays
@@ -212,6 +212,24 @@ def test_a_deployed_node_uses_its_own_folder(lay_table, tmp_path):
     assert site_root(context) == table.folder("mill")
     hello = RecordDict({"tacit": ConfigRecord({"version": 1})})
     assert ask("hello", hello, context) == {"version": 1, "site": "mill"}
+
+
+def test_where_a_site_is_in_a_study_is_known_to_itself(lay_table):
+    table, seen = lay_table(), []
+
+    def app_and_place(message, context):
+        made = app(message, context)
+        if table.site_of(context) == "hill":
+            seen.append((message.metadata.message_type, *place_of(message, context)))
+        return made
+
+    sums, _ = table.sums(table.grid(app_and_place))
+    sums.over("train", 2, to_arrays(build(table.study)))
+    study = table.config["study"]
+    assert seen == [(kind, study, 2) for kind, _, _ in seen]
+    assert MESSAGE_TYPES["mask"] in {kind for kind, _, _ in seen}
+    hello = Message(RecordDict({"tacit": ConfigRecord({"version": 1})}), 1, MESSAGE_TYPES["hello"])
+    assert place_of(hello, context_of(table)) == (study, 0)
 
 
 def test_more_nodes_than_sites_are_refused(lay_table):

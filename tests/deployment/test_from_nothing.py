@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from client.site.audit_log import AUDIT_LOG, check
+from client.site.folder import PROCESSES
 from client.site.health import is_serving
 from client.site.processes import ports_of
 from common.cards import read_site_card
@@ -28,14 +29,17 @@ def running(lay_federation):
 def test_a_study_runs_from_nothing_to_a_model_over_tls(running) -> None:
     said = running.run("first", rounds=ROUNDS)
     assert f"round {ROUNDS}: {', '.join(running.names)}" in said
-    assert (running.root / "first" / "model.safetensors").is_file()
+    left = {path.name for path in (running.root / "first").iterdir()}
+    assert {"model.safetensors", "study.yaml", "rounds.csv", "rounds.svg"} <= left
     for name in running.names:
         root = running.site(name)
         assert read_ledger(root / "ledger.sqlite").head.seq > 0
         key = read_site_card(root / "card.json").identity_key
         assert check(root / AUDIT_LOG, key).number >= ROUNDS
         assert is_serving(ports_of(root).health)
-        assert "answered" in running.tacit("site", "status", root)
+        status = running.tacit("site", "status", root)
+        assert re.search(rf"study, round\W+demo, {ROUNDS}\b", status)
+        assert re.search(r"budget left, demo\W+ε \d\.\d\d of 8\.00", status)
         running.tacit("budget", "verify", root, "--heads", running.root / "first" / "heads.json")
 
 
@@ -76,6 +80,9 @@ def test_no_secret_stands_in_a_process_list_or_a_log(running) -> None:
     listed = subprocess.run(["ps", "-ef"], capture_output=True, text=True, check=True).stdout
     logs = [path.read_text(errors="replace") for path in running.root.rglob("*.log")]
     assert logs
+    for path in (running.site(n) / f"{p}.log" for n in running.names for p in PROCESSES):
+        assert path.stat().st_mode & 0o077 == 0
+        assert "\033" not in path.read_text()
     for secret in secrets:
         assert secret not in listed
         assert not [text for text in logs if secret in text]
