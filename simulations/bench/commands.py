@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from simulations.bench import dp_outcome
+from simulations.bench import dp_outcome, features_outcome
 from simulations.bench.figures import Outcome
 from simulations.bench.plot import checked, write_growth
 from simulations.bench.progress import measuring
@@ -60,6 +60,15 @@ def dp_command(
     chosen = dp_outcome.plan(tuple(batch or ()), quick=quick)
     with measuring("dp", dp_outcome.steps(chosen)) as watch:
         outcome = dp_outcome.run(chosen, watch)
+    show(outcome, as_json=as_json)
+
+
+@bench.command("features")
+def features_command(quick: Quick = False, as_json: Json = False) -> None:
+    """Measure frozen encoders beside a plain DataLoader loop, and memory over long recordings."""
+    chosen = features_outcome.plan(quick=quick)
+    with measuring("features", features_outcome.steps(chosen)) as watch:
+        outcome = features_outcome.run(chosen, watch)
     show(outcome, as_json=as_json)
 
 

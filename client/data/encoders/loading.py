@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -84,7 +85,12 @@ def load_parts(folder: EncoderFolder, kind: str, device: torch.device) -> Parts:
 
 
 def write_untrained(
-    folder: Path, network: str, processor: str, settings: Mapping[str, Any], seed: int = 0
+    folder: Path,
+    network: str,
+    processor: str,
+    settings: Mapping[str, Any],
+    reading: Mapping[str, Any] = MappingProxyType({}),
+    seed: int = 0,
 ) -> None:
     """Write an encoder with random weights, to try and to measure with: it has learnt nothing.
 
@@ -93,6 +99,7 @@ def write_untrained(
         network: such as "WavLM", as transformers begins its names.
         processor: such as "Wav2Vec2FeatureExtractor".
         settings: of its configuration.
+        reading: settings of the processor.
         seed: of the weights.
     """
     library = _library()
@@ -101,7 +108,7 @@ def write_untrained(
         torch.default_generator.manual_seed(seed)
         made = getattr(library, f"{network}Model")(config)
     made.save_pretrained(folder)
-    getattr(library, processor)().save_pretrained(folder)
+    getattr(library, processor)(**reading).save_pretrained(folder)
 
 
 def _library() -> Any:

@@ -71,6 +71,12 @@ def _vit():
     return t.ViTModel(t.ViTConfig(**VISION)), processor
 
 
+def _convnext():
+    t = library()
+    config = t.ConvNextConfig(hidden_sizes=[4, 8, 12, WIDTH], depths=[1] * 4)
+    return t.ConvNextModel(config), t.ConvNextImageProcessorPil(size={"shortest_edge": 32})
+
+
 MAKERS: dict[str, Callable] = {
     "wavlm": lambda: _wave("WavLM"),
     "wavlm-large": lambda: _wave("WavLM", feat_extract_norm="layer", do_stable_layer_norm=True),
@@ -82,8 +88,8 @@ MAKERS: dict[str, Callable] = {
     "clip": _clip,
     "dinov2": _dinov2,
     "vit": _vit,
+    "convnext": _convnext,
 }
-KIND = {"roberta": "text", "bert": "text", "clip": "image", "dinov2": "image", "vit": "image"}
 CARD = "---\nlicense: mit\nlanguage: en\n---\n# A small encoder\n"
 
 

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 WIDTH = 16
 WHOLE = (0.0, None)
 AUDIO = ("hubert", "wav2vec2", "wavlm", "wavlm-large", "whisper")
-IMAGE = ("clip", "dinov2", "vit")
+IMAGE = ("clip", "convnext", "dinov2", "vit")
 TEXT = ("bert", "roberta")
 
 
