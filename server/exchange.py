@@ -29,7 +29,7 @@ Exchange = Callable[[str, Mapping[str, Request]], dict[str, Reply]]
 Log = Callable[[str], None]
 
 _POLL_S = 0.05
-_HELLO_S = 30.0
+_HELLO_S = 60.0
 
 
 class GridExchange:
