@@ -37,7 +37,7 @@ def resolved(study: Study, num_sites: int, parameters: int) -> Study:
         return replace(study, privacy=replace(privacy, noise_multiplier=sigma))
     events = [round_event(study, num_sites, parameters).with_steps(steps_of(study))]
     spent = accountant.epsilon(events, privacy.target_delta, cast("Unit", privacy.unit))
-    if spent > privacy.target_epsilon:
+    if not spent <= privacy.target_epsilon:
         raise PrivacyError(
             f"privacy.noise_multiplier {privacy.noise_multiplier:g} costs ε = {spent:.3g} per "
             f"{privacy.unit} over the run, above privacy.target_epsilon = "

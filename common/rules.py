@@ -222,8 +222,8 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("privacy.clips_per_person", *_between(1, 1_000_000)),
     (
         "privacy.noise_multiplier",
-        lambda value: value is None or 0 < value <= 1e5,
-        "a number above 0 to 100000, or null to calibrate it",
+        lambda value: value is None or 1e-3 <= value <= 1e5,
+        "a number from 0.001 to 100000, or null to calibrate it",
     ),
     ("secure_aggregation.suite", *_one_of(*SUITES)),
     ("secure_aggregation.min_sites", *_between(3, 10_000)),

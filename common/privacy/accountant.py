@@ -44,8 +44,10 @@ LARGEST_PLD_EPSILON = 300.0
 """Beyond this ε by Rényi DP the answer is that one: the exact figure tells nobody anything."""
 SMALLEST_PLD_DELTA = 1e-11
 """Below this δ the rounding of the convolutions shows; the answer is the one by Rényi DP."""
-
-
+LEAST_NOISE_MULTIPLIER, MOST_NOISE_MULTIPLIER = 1e-3, 1e3
+"""Less noise bounds no loss that means anything, and underflows; more counts as this much."""
+LEAST_SAMPLING_RATE = 1e-6
+"""A smaller rate counts as this one: its chances would underflow."""
 MANY_STEPS = 100_000
 """Beyond so many steps, losses that are smaller than a cell are left to Rényi DP: see below."""
 
@@ -57,7 +59,8 @@ class Cost:
     Args:
         steps: pairs of rate and number of steps, sorted by rate.
         slack: bound on the total variation that the rates leave out, over all steps.
-        is_unbounded: nothing bounds the loss: σ = 0, or an unknown number of records.
+        is_unbounded: nothing bounds the loss: σ is 0 or next to it, or the number of records is
+            unknown.
     """
 
     steps: tuple[tuple[Rate, int], ...]
@@ -83,8 +86,9 @@ def merge(
             continue
         steps[_rate(event, unit, records_per_person)] += event.steps
         slack += event.steps * _slack(event)
-    is_unbounded = any(rate.noise_multiplier == 0 for rate in steps)
-    return Cost(_simplified(steps), slack, is_unbounded)
+    if any(rate.noise_multiplier < LEAST_NOISE_MULTIPLIER for rate in steps):
+        return Cost(tuple(sorted(steps.items())), slack, is_unbounded=True)
+    return Cost(_simplified(steps), slack)
 
 
 def epsilon(
@@ -139,6 +143,8 @@ def rdp_epsilon_of(cost: Cost, delta: float) -> float:
     if not cost.steps:
         return 0.0
     total = np.sum([steps * rdp_of_one_step(rate) for rate, steps in cost.steps], axis=0)
+    if not np.isfinite(total).any() or np.isnan(total).any():
+        return math.inf
     return _less_slack(
         lambda at: float(rdp.compute_epsilon(ORDERS, total, at)[0]), cost.slack, delta
     )
@@ -165,7 +171,8 @@ def _rate(event: Event, unit: Unit, records_per_person: int | None) -> Rate:
     if isinstance(event, ExactThroughSecureSum):
         raise PrivacyError("an exact release has no rate")
     sampling_rate = 1.0 if isinstance(event, Gaussian) else event.sampling_rate
-    noise_multiplier = bounding_multiplier(event)
+    sampling_rate = max(sampling_rate, LEAST_SAMPLING_RATE)
+    noise_multiplier = min(bounding_multiplier(event), MOST_NOISE_MULTIPLIER)
     if event.unit == unit:
         return Rate("poisson", sampling_rate, noise_multiplier)
     if unit == "record":
@@ -180,7 +187,7 @@ def _simplified(steps: Counter[Rate]) -> tuple[tuple[Rate, int], ...]:
     kept: Counter[Rate] = Counter()
     precision = 0.0
     for rate, count in steps.items():
-        if rate.noise_multiplier == 0 or rate.sampling_rate < 1:
+        if rate.sampling_rate < 1:
             kept[rate] = count
         else:
             stretch = 2 if rate.how == "replace" else rate.group

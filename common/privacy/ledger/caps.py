@@ -36,7 +36,7 @@ def _refuse_above(cap: float, cost: Cost, delta: float, whose: str, unit: str) -
     if math.isinf(cap) or rdp_epsilon_of(cost, delta) <= cap:
         return
     epsilon = epsilon_of(cost, delta)
-    if epsilon > cap:
+    if not epsilon <= cap:
         raise BudgetSpent(
             f"{whose} may spend ε = {cap:g} per {unit} at δ = {delta:g}; this step would bring it "
             f"to ε = {epsilon:.4g}; nothing was charged; plan fewer steps or more noise, or have "

@@ -111,6 +111,21 @@ def test_no_noise_costs_infinity():
     assert delta_of(merge([Gaussian(0.0, 1, "person")]), 3.0) == 1
 
 
+EXTREME_SIGMAS = (5e-324, 1e-200, 1e-160, 1e-4, 1e-3, 1.0, 1e5, 1e308)
+
+
+@pytest.mark.parametrize("unit", ["person", "record"])
+@pytest.mark.parametrize("rate", [5e-324, 1e-300, 0.25, 1.0])
+@pytest.mark.parametrize("sigma", EXTREME_SIGMAS)
+def test_no_event_however_extreme_makes_a_history_cheaper(sigma, rate, unit):
+    history = [poisson(0.25, 1.2, 20)]
+    for event in (poisson(rate, sigma, 3, unit), Gaussian(sigma, 3, unit)):
+        found = epsilon([*history, event], 1e-3, "person", 10)
+        by_rdp = rdp_epsilon([*history, event], 1e-3, "person", 10)
+        assert by_rdp * (1 + 1e-9) >= found >= epsilon(history, 1e-3) * (1 - 1e-9)
+        assert (found == math.inf) == (sigma < accountant.LEAST_NOISE_MULTIPLIER)
+
+
 def test_splitting_a_run_into_rounds_does_not_change_its_cost():
     whole = epsilon([poisson(0.25, 1.2, 60)], 1e-3)
     assert epsilon([poisson(0.25, 1.2, 1)] * 60, 1e-3) == whole
