@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.privacy.factored import Factored
+from common.privacy.factored import Factored, Shares, Units, factored_sizes
 from common.privacy.layer_rules import LayerGradient
 from common.privacy.unit_sums import SINGLE, Sizes, held_sizes, squares, unit_sum
 
@@ -49,17 +49,17 @@ class Clipped:
 
 
 def clip_units(
-    layers: Mapping[str, LayerGradient], num_units: int, max_grad_norm: float, passes: int = 1
+    layers: Mapping[str, LayerGradient], units: Units, max_grad_norm: float, passes: int = 1
 ) -> Clipped:
     """Return the sum over units of gradients clipped to max_grad_norm.
 
     Args:
         layers: the units' gradients by layer name.
-        num_units: U.
+        units: which rows belong together.
         max_grad_norm: C.
         passes: how many calls give one step's sum together.
     """
-    together = _Gradients.of(layers, num_units)
+    together = _Gradients.of(layers)
     norms_U, masses_U, longest = together.norms(max_grad_norm)
     reaches_U = torch.maximum(norms_U, masses_U / MOST_CANCELLATION)
     finite_U = torch.isfinite(reaches_U)
@@ -68,7 +68,7 @@ def clip_units(
     factors_U = clip_factors(reaches_U, max_grad_norm)
     mass, farthest = torch.stack([(factors_U * masses_U).sum(), longest]).tolist()
     terms = single_terms(mass, farthest, max_grad_norm, passes)
-    return Clipped(together.total(factors_U, terms), norms_U)
+    return Clipped(together.total(Shares(factors_U, terms, units)), norms_U)
 
 
 def clip_factors(norms_U: Tensor, max_grad_norm: float) -> Tensor:
@@ -118,25 +118,22 @@ class _Gradients:
     small_UP: Tensor | None
     large: dict[str, Tensor]
     factored: dict[str, Factored]
-    num_units: int
 
     @staticmethod
-    def of(layers: Mapping[str, LayerGradient], num_units: int) -> "_Gradients":
+    def of(layers: Mapping[str, LayerGradient]) -> "_Gradients":
         held = {
-            f"{prefix}.{name}" if prefix else name: tensor
+            _name(prefix, name): tensor
             for prefix, layer in layers.items()
             for name, tensor in layer.held.items()
         }
         factored = {
-            f"{prefix}.{name}" if prefix else name: gradient
-            for prefix, layer in layers.items()
-            for name, gradient in layer.factored.items()
+            prefix: layer.factored for prefix, layer in layers.items() if layer.factored is not None
         }
         small = {name: tensor for name, tensor in held.items() if tensor[0].numel() <= SMALL}
         large = {name: tensor for name, tensor in held.items() if name not in small}
         flat = [tensor.flatten(1) for tensor in small.values()]
         small_UP = torch.cat(flat, 1) if flat else None
-        return _Gradients(small, small_UP, large, factored, num_units)
+        return _Gradients(small, small_UP, large, factored)
 
     def norms(self, max_grad_norm: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return each unit's norm and mass, and the longest input.
@@ -153,12 +150,12 @@ class _Gradients:
         if not bool(sure_U.all()):
             unit_K = torch.nonzero(~sure_U).squeeze(1)
             squares_U[unit_K], masses_U[unit_K] = self._again(unit_K)
-        longest = torch.stack([sizes.longest.double() for sizes in every]).amax()
+        longest = torch.stack([sizes.longest for sizes in every]).amax()
         return squares_U.sqrt(), torch.maximum(squares_U, masses_U).sqrt(), longest
 
     def _sizes(self) -> list[Sizes]:
         held = [held_sizes(tensor) for tensor in self._held()]
-        return held + [gradient.sizes() for gradient in self.factored.values()]
+        return held + factored_sizes(self.factored.values())
 
     def _again(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
         held = [squares(tensor[unit_K]) for tensor in self._held()]
@@ -169,15 +166,21 @@ class _Gradients:
     def _held(self) -> list[Tensor]:
         return [*([] if self.small_UP is None else [self.small_UP]), *self.large.values()]
 
-    def total(self, factors_U: Tensor, terms: int) -> dict[str, Tensor]:
+    def total(self, shares: Shares) -> dict[str, Tensor]:
         """Return Σ_u factor_u · gradient_u by name."""
-        out = {name: unit_sum(tensor, factors_U, terms) for name, tensor in self.large.items()}
-        for name, gradient in self.factored.items():
-            out[name] = gradient.total(factors_U, terms)
+        given = shares.factors_U, shares.terms
+        out = {name: unit_sum(tensor, *given) for name, tensor in self.large.items()}
+        for prefix, gradient in self.factored.items():
+            found = gradient.total(shares)
+            out |= {_name(prefix, name): total for name, total in found.items()}
         if self.small_UP is not None:
-            pieces = unit_sum(self.small_UP, factors_U, terms).split(
+            pieces = unit_sum(self.small_UP, *given).split(
                 [tensor[0].numel() for tensor in self.small.values()]
             )
             for (name, tensor), piece in zip(self.small.items(), pieces, strict=True):
                 out[name] = piece.reshape(tensor.shape[1:])
         return out
+
+
+def _name(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

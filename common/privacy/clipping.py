@@ -131,7 +131,7 @@ def _single_pass(
         return (loss_per_sample(logits_BC, batch.y_BC) * units.share_B).sum()
 
     layers = layer_gradients(model, weighted_loss, units)
-    found = clip_units(layers, units.num_units, max_grad_norm, passes)
+    found = clip_units(layers, units, max_grad_norm, passes)
     if found.finite_U is not None:
         finite = batch.kept(found.finite_U[batch.unit_B])
         return _single_pass(model, run, loss_per_sample, finite, max_grad_norm, passes)

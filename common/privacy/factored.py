@@ -8,8 +8,10 @@ off (docs/privacy.md, Guarantee 1).
 Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outputs, K some units.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -18,7 +20,10 @@ from torch import Tensor
 from common.privacy.unit_sums import (
     SINGLE,
     VANISHED,
+    Factors,
     Sizes,
+    by_forming,
+    formed_sizes,
     gram_total,
     lengths,
     norm_cost,
@@ -26,6 +31,7 @@ from common.privacy.unit_sums import (
     outer_sizes,
     outer_sum,
     quick_lengths,
+    unit_sum,
 )
 
 HOLDING = 100
@@ -91,26 +97,55 @@ class Units:
         return out.index_add_(0, self.unit_B, rows_B)
 
 
+class Shares:
+    """By what each unit's gradient is multiplied in a sum.
+
+    Args:
+        factors_U: one for each unit.
+        terms: as for `unit_sums.in_blocks`; 0 is for double precision throughout.
+        units: which rows belong together.
+    """
+
+    def __init__(self, factors_U: Tensor, terms: int, units: Units) -> None:
+        self.factors_U, self.terms = factors_U.to(torch.float32) if terms else factors_U, terms
+        self._units = units
+        self._by_places: dict[int, Tensor] = {}
+
+    def along(self, places: int) -> Tensor:
+        """Return the factor of each position, where a row has so many."""
+        if places not in self._by_places:
+            is_plain = self._units.slot_B is None and self._units.longest == 1
+            factors_B = self.factors_U if is_plain else self.factors_U[self._units.unit_B]
+            spread = factors_B if places == 1 else factors_B.repeat_interleave(places)
+            self._by_places[places] = spread
+        return self._by_places[places]
+
+
 class Factored(Protocol):
     """Gradients of units that are not formed."""
-
-    def sizes(self) -> Sizes:
-        """Return what single precision tells of each unit's norm."""
 
     def norms(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
         """Return squared norms (or a little more) and masses of some units, in double precision."""
 
-    def total(self, factors_U: Tensor, terms: int) -> Tensor:
-        """Return Σ_u factor_u · gradient_u; `terms` as for `unit_sums.outer_sum`."""
+    def total(self, shares: Shares) -> dict[str, Tensor]:
+        """Return Σ_u factor_u · gradient_u, by parameter name."""
 
 
 @dataclass(frozen=True)
 class Outer:
-    """Σ_s b_s a_sᵀ for each unit: the weight of a linear layer."""
+    """Σ_s b_s a_sᵀ for each unit: the weight of a linear layer, and its bias where that is wanted.
+
+    Args:
+        a_BSI: inputs.
+        b_BSO: gradients of outputs.
+        units: which rows belong together.
+        bias: whether the bias is wanted too: Σ_s b_s.
+    """
 
     a_BSI: Tensor
     b_BSO: Tensor
     units: Units
+    bias: bool = False
 
     @property
     def is_better_held(self) -> bool:
@@ -124,31 +159,47 @@ class Outer:
         formed = inputs * outputs
         return HOLDING * formed * rows <= fewest and formed <= MEMORY * places * (inputs + outputs)
 
-    def held(self) -> Tensor:
-        """Return the gradients (U, O, I)."""
-        return self.units.summed(torch.bmm(self.b_BSO.mT, self.a_BSI))
+    @property
+    def is_formed(self) -> bool:
+        """Whether norms are taken by forming a few units' gradients; of the weight alone then."""
+        positions = self.a_BSI.shape[1] * self.units.longest
+        return by_forming(positions, self.a_BSI.shape[2], self.b_BSO.shape[2])
 
-    def sizes(self) -> Sizes:
-        """Return what single precision tells of each unit's norm."""
-        return outer_sizes(self._a_USI, self._b_USO)
+    def held(self) -> Tensor:
+        """Return the gradients (U, O, I) of the weight."""
+        return self.units.summed(torch.bmm(self.b_BSO.mT, self.a_BSI))
 
     def norms(self, unit_K: Tensor) -> tuple[Tensor, Tensor]:
         """Return squared norms (or a little more) and masses of some units, in double precision."""
-        return outer_norms(self._a_USI[unit_K], self._b_USO[unit_K])
+        return outer_norms(self.factors.of(unit_K))
 
-    def total(self, factors_U: Tensor, terms: int) -> Tensor:
-        """Return Σ_u factor_u · gradient_u."""
-        factors_B = factors_U[self.units.unit_B]
-        factors_N = factors_B.repeat_interleave(self.a_BSI.shape[1])
-        return outer_sum(self.a_BSI.flatten(0, 1), self.b_BSO.flatten(0, 1), factors_N, terms)
+    def total(self, shares: Shares) -> dict[str, Tensor]:
+        """Return Σ_u factor_u · gradient_u, by parameter name."""
+        factors_N, terms = shares.along(self.a_BSI.shape[1]), shares.terms
+        a_NI, b_NO = self.a_BSI.flatten(0, 1), self.b_BSO.flatten(0, 1)
+        out = {"weight": outer_sum(a_NI, b_NO, factors_N, terms)}
+        if self.bias:
+            out["bias"] = unit_sum(b_NO, factors_N, terms)
+        return out
 
     @cached_property
-    def _a_USI(self) -> Tensor:  # noqa: N802
-        return self.units.laid_out(self.a_BSI)
+    def factors(self) -> Factors:
+        """The same by unit."""
+        laid_out = self.units.laid_out
+        return Factors(laid_out(self.a_BSI), laid_out(self.b_BSO), self.bias)
 
-    @cached_property
-    def _b_USO(self) -> Tensor:  # noqa: N802
-        return self.units.laid_out(self.b_BSO)
+
+def factored_sizes(gradients: Iterable[Factored]) -> list[Sizes]:
+    """Return what single precision tells of norms: together for layers of like positions."""
+    every = list(gradients)
+    outers = [each for each in every if isinstance(each, Outer)]
+    found = [each.sizes() for each in every if isinstance(each, Table)]
+    found += [formed_sizes(outer.factors) for outer in outers if outer.is_formed]
+    others = [outer.factors for outer in outers if not outer.is_formed]
+    others.sort(key=lambda factors: factors.shape[0])
+    for _, alike in groupby(others, key=lambda factors: factors.shape[0]):
+        found.append(outer_sizes(list(alike)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,7 +218,7 @@ class Table:
 
     def sizes(self) -> Sizes:
         """Return what single precision tells of each unit's norm."""
-        lengths_US, same_USS = quick_lengths(self.b_USO) + VANISHED, self._same()
+        lengths_US, same_USS = quick_lengths(self.b_USO).double() + VANISHED, self._same()
         masses_U = torch.einsum("us,ust,ut->u", lengths_US, same_USS.double(), lengths_US)
         gram_USS = torch.bmm(self.b_USO, self.b_USO.mT).mul_(same_USS)
         squares_U = gram_USS.sum((1, 2), dtype=torch.float64).clamp_(min=0)
@@ -182,21 +233,20 @@ class Table:
         gram_KSS = torch.bmm(wide_KSO, wide_KSO.mT) * same_KSS
         return gram_total(gram_KSS, wide_KSO.shape[2], masses_K), masses_K
 
-    def total(self, factors_U: Tensor, terms: int) -> Tensor:
+    def total(self, shares: Shares) -> dict[str, Tensor]:
         """Return Σ_u factor_u · gradient_u; in single precision where no row has more terms."""
         token_N, b_NO = self.token_US.flatten(), self.b_USO.flatten(0, 1)
-        factors_N = factors_U.repeat_interleave(self.token_US.shape[1])
-        is_narrow = terms > 0 and int(torch.bincount(token_N).max()) <= terms
-        if is_narrow:
+        factors_N1 = shares.factors_U.repeat_interleave(self.token_US.shape[1])[:, None]
+        if shares.terms and int(torch.bincount(token_N).max()) <= shares.terms:
             out = b_NO.new_zeros(self.rows, b_NO.shape[1])
-            return out.index_add_(0, token_N, b_NO * factors_N.to(b_NO.dtype)[:, None])
+            return {"weight": out.index_add_(0, token_N, b_NO * factors_N1)}
         read_K, place_N = token_N.unique(return_inverse=True)
         sums_KO = b_NO.new_zeros(len(read_K), b_NO.shape[1], dtype=torch.float64)
-        sums_KO.index_add_(0, place_N, b_NO.double() * factors_N.double()[:, None])
-        dtype = torch.float32 if terms else torch.float64
+        sums_KO.index_add_(0, place_N, b_NO.double() * factors_N1.double())
+        dtype = torch.float32 if shares.terms else torch.float64
         out = b_NO.new_zeros(self.rows, b_NO.shape[1], dtype=dtype)
         out[read_K] = sums_KO.to(dtype)
-        return out
+        return {"weight": out}
 
     def _same(self, unit_K: Tensor | None = None) -> Tensor:
         token_KS = self.token_US if unit_K is None else self.token_US[unit_K]

@@ -12,7 +12,7 @@ Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outp
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -42,7 +42,7 @@ class LayerGradient:
     """
 
     held: dict[str, Tensor]
-    factored: dict[str, Factored] = field(default_factory=dict)
+    factored: Factored | None = None
 
 
 def linear(layer: nn.Linear, calls: list[Call], units: Units) -> LayerGradient:
@@ -52,15 +52,16 @@ def linear(layer: nn.Linear, calls: list[Call], units: Units) -> LayerGradient:
     """
     a_BSI = _positions([call.input for call in calls])
     b_BSO = _positions([call.backprop for call in calls])
+    outer = Outer(a_BSI, b_BSO, units, _wants(layer, "bias"))
+    by_weight = _wants(layer, "weight") and not outer.is_better_held
+    if by_weight and not outer.is_formed:
+        return LayerGradient({}, outer)
     held: dict[str, Tensor] = {}
+    if _wants(layer, "weight") and not by_weight:
+        held["weight"] = outer.held()
     if _wants(layer, "bias"):
         held["bias"] = units.summed(b_BSO[:, 0] if b_BSO.shape[1] == 1 else b_BSO.sum(1))
-    if not _wants(layer, "weight"):
-        return LayerGradient(held)
-    outer = Outer(a_BSI, b_BSO, units)
-    if outer.is_better_held:
-        return LayerGradient({"weight": outer.held()} | held)
-    return LayerGradient(held, {"weight": outer})
+    return LayerGradient(held, Outer(a_BSI, b_BSO, units) if by_weight else None)
 
 
 def conv(layer: nn.Conv1d | nn.Conv2d, calls: list[Call], units: Units) -> LayerGradient:
@@ -108,13 +109,13 @@ def _padded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> tuple[Tensor, tuple
 def layer_norm(layer: nn.LayerNorm, calls: list[Call], units: Units) -> LayerGradient:
     """LayerNorm: Σ_s b_s ⊙ x̂_s for the weight, Σ_s b_s for the bias."""
     shape = layer.normalized_shape
-    normal = [F.layer_norm(call.input, shape, eps=layer.eps) for call in calls]
+    normal = (F.layer_norm(call.input, shape, eps=layer.eps) for call in calls)
     return _affine(layer, calls, units, normal, lambda t: t.reshape(len(t), -1, *shape).sum(1))
 
 
 def group_norm(layer: nn.GroupNorm, calls: list[Call], units: Units) -> LayerGradient:
     """GroupNorm: Σ_s b_s ⊙ x̂_s for the weight, Σ_s b_s for the bias, by channel."""
-    normal = [F.group_norm(call.input, layer.num_groups, eps=layer.eps) for call in calls]
+    normal = (F.group_norm(call.input, layer.num_groups, eps=layer.eps) for call in calls)
     return _affine(layer, calls, units, normal, lambda t: t.reshape(*t.shape[:2], -1).sum(2))
 
 
@@ -122,13 +123,13 @@ def _affine(
     layer: nn.Module,
     calls: list[Call],
     units: Units,
-    normal: list[Tensor],
+    normal: Iterable[Tensor],
     total: Callable[[Tensor], Tensor],
 ) -> LayerGradient:
     by_unit: dict[str, Tensor] = {}
-    pairs = list(zip(normal, calls, strict=True))
     if _wants(layer, "weight"):
-        by_unit["weight"] = units.summed(_added(total(x * call.backprop) for x, call in pairs))
+        pairs = zip(normal, calls, strict=True)
+        by_unit["weight"] = units.summed(_added(total(x.mul_(call.backprop)) for x, call in pairs))
     if _wants(layer, "bias"):
         by_unit["bias"] = units.summed(_added(total(call.backprop) for call in calls))
     return LayerGradient(by_unit)
@@ -145,7 +146,7 @@ def embedding(layer: nn.Embedding, calls: list[Call], units: Units) -> LayerGrad
     b_USO = units.laid_out(b_BSO)
     if layer.padding_idx is not None:
         b_USO = b_USO * (token_US != layer.padding_idx)[..., None]
-    return LayerGradient({}, {"weight": Table(token_US, b_USO, layer.num_embeddings)})
+    return LayerGradient({}, Table(token_US, b_USO, layer.num_embeddings))
 
 
 def _positions(tensors: list[Tensor]) -> Tensor:

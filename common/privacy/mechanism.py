@@ -19,7 +19,7 @@ from common.errors import PrivacyError
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
-_ZEROS = bytes(1 << 16)
+_ZEROS = bytes(1 << 18)
 _LEAST_SQUARE = np.float32(2.0**-126)
 _PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
@@ -99,7 +99,7 @@ class CryptoStream:
         np.copyto(radius, words[:pairs].view(np.int64), casting="unsafe")
         radius *= np.float32(2.0**-63)
         np.square(radius, out=radius)
-        np.maximum(radius, _LEAST_SQUARE, out=radius)
+        radius += _LEAST_SQUARE
         np.log(radius, out=radius)
         radius *= np.float32(-sigma * sigma)
         np.sqrt(radius, out=radius)
@@ -118,7 +118,7 @@ def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: i
     each value, hence by grid · √parameters in all.
     """
     grid = grid_unit(noise_multiplier, max_grad_norm)
-    return noise_multiplier * (max_grad_norm + grid * float(np.sqrt(parameters)))
+    return noise_multiplier * (max_grad_norm + grid * math.sqrt(parameters))
 
 
 def grid_unit(noise_multiplier: float, max_grad_norm: float) -> float:
@@ -133,6 +133,7 @@ def add_noise(
     *,
     noise_multiplier: float,
     max_grad_norm: float,
+    divisor: float = 1.0,
 ) -> dict[str, torch.Tensor]:
     """Add Gaussian noise to a clipped sum, as integers on a grid.
 
@@ -142,19 +143,22 @@ def add_noise(
             It is used up: the result takes the place of what is in single precision.
         noise_multiplier: σ > 0, in units of max_grad_norm.
         max_grad_norm: C > 0.
+        divisor: a public number by which the noisy sum is divided, once it is whole grid units.
 
     Returns: float32 tensors on the device of the sum.
 
     Raises:
-        PrivacyError: σ or C is not positive, or the sum holds values that are not finite.
+        PrivacyError: σ, C or the divisor is not positive, or the sum holds values that are not
+            finite.
 
-    Guarantees: the result is a whole number of grid units in every value, whatever the data,
-    so its low bits tell nothing; at least as private as a Gaussian of σ and sensitivity 1.
+    Guarantees: the result is a whole number of grid units in every value, whatever the data, and
+    the division sees nothing else, so its low bits tell nothing; at least as private as a
+    Gaussian of σ and sensitivity 1.
     """
-    if not (noise_multiplier > 0 and max_grad_norm > 0):
+    if not (noise_multiplier > 0 and max_grad_norm > 0 and divisor > 0):
         raise PrivacyError(
-            "noise: expected σ > 0 and a clipping norm > 0, "
-            f"found {noise_multiplier}, {max_grad_norm}"
+            "noise: expected σ > 0, a clipping norm > 0 and a divisor > 0, "
+            f"found {noise_multiplier}, {max_grad_norm}, {divisor}"
         )
     parameters = sum(tensor.numel() for tensor in clipped_sum.values())
     sigma = noise_deviation(noise_multiplier, max_grad_norm, parameters)
@@ -171,11 +175,13 @@ def add_noise(
         pairs = [
             (sums[name].numpy().reshape(-1), found[name].numpy().reshape(-1)) for name in chosen
         ]
-        _noised(stream, pairs, sigma, grid)
+        _noised(stream, pairs, sigma, grid, divisor)
     return {name: tensor.to(clipped_sum[name].device) for name, tensor in found.items()}
 
 
-def _noised(stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float) -> None:
+def _noised(
+    stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float, divisor: float
+) -> None:
     """Fill each pair's second array with its first and noise, a piece at a time.
 
     What is added is whole numbers, exactly: rounding their sum is post-processing.
@@ -195,7 +201,7 @@ def _noised(stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float) 
             raise PrivacyError("noise: the clipped sum holds values that are not finite")
         for place, values, out in run:
             noised = piece[place : place + len(values)]
-            np.multiply(noised, grid, out=out, casting="same_kind")
+            np.multiply(noised, grid / divisor, out=out, casting="same_kind")
 
 
 def _runs(pairs: list[Pair], most: int) -> Iterator[list[tuple[int, Values, Values]]]:

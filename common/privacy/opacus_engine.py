@@ -81,7 +81,7 @@ class SinglePassModule(AbstractGradSampleModule):  # type: ignore[misc]
         rows = len(loss_B)
         units = Units.of(torch.arange(rows, device=loss_B.device), rows)
         layers = gradients_of(loss_B.sum(), captures, units)
-        clipped = clip_units(layers, rows, self.max_grad_norm)
+        clipped = clip_units(layers, units, self.max_grad_norm)
         if clipped.finite_U is not None:
             raise PrivacyError(
                 "single-pass clipping: a record's gradient is not finite; leave that record out"

@@ -96,16 +96,21 @@ def trainable_layers(model: nn.Module) -> dict[str, nn.Module]:
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if any(p.requires_grad for p in layer.parameters(recurse=False))
+        if any(parameter.requires_grad for parameter in _own(layer).values())
     }
     owners: dict[int, str] = {}
     for name, layer in layers.items():
         _check_rule(name or type(model).__name__, layer)
-        for parameter in layer.parameters(recurse=False):
+        for parameter in _own(layer).values():
             owner = owners.setdefault(id(parameter), name)
             if owner != name:
                 raise PrivacyError(f"clipping: {owner} and {name} share a parameter; untie them")
     return layers
+
+
+def _own(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """Return a layer's own parameters: as `named_parameters(recurse=False)`, in less time."""
+    return {name: own for name, own in layer._parameters.items() if own is not None}
 
 
 def _check_rule(name: str, layer: nn.Module) -> None:
@@ -115,7 +120,7 @@ def _check_rule(name: str, layer: nn.Module) -> None:
             f"clipping: layer {name!r} ({type(layer).__name__}) has no rule for its gradient; "
             f"build it from {known}"
         )
-    if next(layer.buffers(recurse=False), None) is not None:
+    if any(buffer is not None for buffer in layer._buffers.values()):
         raise PrivacyError(f"clipping: layer {name!r} keeps buffers, which would not be private")
 
 
@@ -142,7 +147,7 @@ def _check_uses(total: Tensor, captures: dict[str, Capture]) -> None:
         for tensors, which in ((capture.inputs, 0), (capture.outputs, 1)):
             if any(t._version != v[which] for t, v in zip(tensors, capture.versions, strict=True)):
                 raise PrivacyError(f"clipping: an input or output of {name!r} is changed in place")
-        for own, parameter in capture.layer.named_parameters(recurse=False):
+        for own, parameter in _own(capture.layer).items():
             if uses[id(parameter)] > len(capture.outputs):
                 raise PrivacyError(
                     f"clipping: {name}.{own} is used outside the layer's own forward; "

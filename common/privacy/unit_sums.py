@@ -8,7 +8,7 @@ Letters: U units, S positions of a unit, I inputs, O outputs, D values at a posi
 units, N all positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,29 +48,71 @@ class Sizes:
     longest: Tensor
 
 
-def outer_sizes(a_USI: Tensor, b_USO: Tensor) -> Sizes:
-    """Return what is known of Σ_s b_s a_sᵀ by single precision.
+@dataclass(frozen=True)
+class Factors:
+    """Two tensors of a layer's Σ_s b_s a_sᵀ for each unit.
+
+    Args:
+        a_USI: inputs.
+        b_USO: gradients of outputs.
+        bias: whether each input ends in a one that is not written down: the layer's bias is one
+            column more of its weight.
+    """
+
+    a_USI: Tensor
+    b_USO: Tensor
+    bias: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Positions, inputs and outputs."""
+        return self.a_USI.shape[1], self.a_USI.shape[2], self.b_USO.shape[2]
+
+    def of(self, unit_K: Tensor) -> "Factors":
+        """Return those of some units."""
+        return Factors(self.a_USI[unit_K], self.b_USO[unit_K], self.bias)
+
+
+def outer_sizes(layers: Sequence[Factors]) -> Sizes:
+    """Return what is known of the Σ_s b_s a_sᵀ of some layers together by single precision.
+
+    Args:
+        layers: at least one, with one number of positions, none to be formed (`by_forming`).
 
     Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1: a sum
     of n products in any order is off by at most n roundings of the sum of absolute values.
     """
-    positions, inputs, outputs = a_USI.shape[1], a_USI.shape[2], b_USO.shape[2]
-    a_US, b_US = quick_lengths(a_USI), quick_lengths(b_USO)
+    positions = layers[0].shape[0]
+    a_LUS = torch.stack([quick_lengths(layer.a_USI) for layer in layers]).double()
+    b_LUS = torch.stack([quick_lengths(layer.b_USO) for layer in layers]).double()
+    longest = a_LUS.amax()
+    bias_L, width_L = b_LUS.new_tensor([(layer.bias, sum(layer.shape)) for layer in layers]).T
+    a_LUS = a_LUS.square().add_(bias_L[:, None, None]).sqrt_()
+    masses_LU = ((a_LUS + VANISHED) * (b_LUS + VANISHED)).sum(2).square_()
+    if positions == 1:
+        squares_U = (a_LUS * b_LUS).square_().sum((0, 2))
+    else:
+        gram_LUS = torch.stack([gram_sums(layer) for layer in layers])
+        squares_U = gram_LUS.double().sum(2).clamp_(min=0).sum(0)
+    doubts_U = ((2 * width_L + 24) * SINGLE) @ masses_LU
+    return Sizes(squares_U, doubts_U, masses_LU.sum(0), longest)
+
+
+def formed_sizes(layer: Factors) -> Sizes:
+    """Return what is known of a layer's Σ_s b_s a_sᵀ (no bias) by forming them."""
+    positions, inputs, _ = layer.shape
+    a_US, b_US = quick_lengths(layer.a_USI).double(), quick_lengths(layer.b_USO).double()
     masses_U = ((a_US + VANISHED) * (b_US + VANISHED)).sum(1).square()
-    if positions > 1 and by_forming(positions, inputs, outputs):
-        squares_U = formed_squares(a_USI, b_USO)
-        doubts_U = positions * SINGLE * masses_U.sqrt()
-        doubts_U = doubts_U * (2 * squares_U.sqrt() + doubts_U) + stripe_doubts(squares_U, inputs)
-        return Sizes(squares_U, doubts_U, masses_U, a_US.amax())
-    one_U = (a_US[:, 0] * b_US[:, 0]).square()
-    squares_U = gram_squares(a_USI, b_USO) if positions > 1 else one_U
-    roundings = 2 * (inputs + outputs) + 16
-    return Sizes(squares_U, roundings * SINGLE * masses_U, masses_U, a_US.amax())
+    squares_U = formed_squares(layer.a_USI, layer.b_USO)
+    doubts_U = positions * SINGLE * masses_U.sqrt()
+    doubts_U = doubts_U * (2 * squares_U.sqrt() + doubts_U) + stripe_doubts(squares_U, inputs)
+    return Sizes(squares_U, doubts_U, masses_U, a_US.amax())
 
 
 def by_forming(positions: int, inputs: int, outputs: int) -> bool:
     """Return whether a unit's norm costs less by forming its gradient than by Gram matrices."""
-    return norm_cost(positions, inputs, outputs) < positions**2 * (inputs + outputs)
+    grams = positions**2 * (inputs + outputs)
+    return positions > 1 and norm_cost(positions, inputs, outputs) < grams
 
 
 def norm_cost(positions: int, inputs: int, outputs: int) -> int:
@@ -79,10 +121,12 @@ def norm_cost(positions: int, inputs: int, outputs: int) -> int:
     return min(formed, positions**2 * (inputs + outputs))
 
 
-def gram_squares(a_USI: Tensor, b_USO: Tensor) -> Tensor:
-    """Return squared norms by Gram matrices, in single precision."""
-    gram_USS = torch.bmm(a_USI, a_USI.mT).mul_(torch.bmm(b_USO, b_USO.mT))
-    return gram_USS.sum((1, 2), dtype=torch.float64).clamp_(min=0)
+def gram_sums(layer: Factors) -> Tensor:
+    """Return sums of a Gram matrix's columns that make up squared norms, in single precision."""
+    gram_USS = torch.bmm(layer.a_USI, layer.a_USI.mT)
+    if layer.bias:
+        gram_USS += 1
+    return gram_USS.mul_(torch.bmm(layer.b_USO, layer.b_USO.mT)).sum(1)
 
 
 def formed_squares(a_USI: Tensor, b_USO: Tensor) -> Tensor:
@@ -92,20 +136,23 @@ def formed_squares(a_USI: Tensor, b_USO: Tensor) -> Tensor:
     return torch.cat([striped_squares(torch.bmm(b.mT, a)) for a, b in pairs])
 
 
-def outer_norms(a_KSI: Tensor, b_KSO: Tensor) -> tuple[Tensor, Tensor]:
+def outer_norms(layer: Factors) -> tuple[Tensor, Tensor]:
     """Return ‖Σ_s b_s a_sᵀ‖² for some units in double precision or a little more, and masses."""
-    positions, inputs, outputs = a_KSI.shape[1], a_KSI.shape[2], b_KSO.shape[2]
-    masses_K = (lengths(a_KSI) * lengths(b_KSO)).sum(1).square()
+    positions, inputs, outputs = layer.shape
+    a_KS, b_KS = lengths(layer.a_USI), lengths(layer.b_USO)
+    masses_K = ((a_KS.square() + int(layer.bias)).sqrt() * b_KS).sum(1).square()
     if positions == 1:
         return masses_K, masses_K
     if 2 * positions**2 <= inputs * outputs:
-        a_KSI, b_KSO = a_KSI.double(), b_KSO.double()
-        gram = torch.bmm(a_KSI, a_KSI.mT) * torch.bmm(b_KSO, b_KSO.mT)
-        return gram_total(gram, inputs + outputs, masses_K), masses_K
+        a_KSI, b_KSO = layer.a_USI.double(), layer.b_USO.double()
+        gram = torch.bmm(a_KSI, a_KSI.mT).add_(int(layer.bias)) * torch.bmm(b_KSO, b_KSO.mT)
+        return gram_total(gram, inputs + outputs + 1, masses_K), masses_K
     at_once = max(1, MOST_VALUES // (inputs * outputs))
-    pairs = zip(a_KSI.split(at_once), b_KSO.split(at_once), strict=True)
-    norms = [squares(torch.bmm(b.double().mT, a.double())) for a, b in pairs]
-    return torch.cat(norms), masses_K
+    pairs = zip(layer.a_USI.split(at_once), layer.b_USO.split(at_once), strict=True)
+    norms_K = torch.cat([squares(torch.bmm(b.double().mT, a.double())) for a, b in pairs])
+    if layer.bias:
+        norms_K += squares(layer.b_USO.double().sum(1))
+    return norms_K, masses_K
 
 
 def gram_total(gram_KSS: Tensor, width: int, masses_K: Tensor) -> Tensor:
@@ -131,6 +178,8 @@ def outer_sum(a_NI: Tensor, b_NO: Tensor, factors_N: Tensor, terms: int) -> Tens
     """
     if terms:
         narrow_N1 = factors_N.to(b_NO.dtype)[:, None]
+        if b_NO.shape[1] > a_NI.shape[1]:
+            return in_blocks(len(a_NI), terms, lambda n: b_NO[n].t() @ (a_NI[n] * narrow_N1[n]))
         return in_blocks(len(a_NI), terms, lambda n: (b_NO[n] * narrow_N1[n]).t() @ a_NI[n])
     out = a_NI.new_zeros(b_NO.shape[1], a_NI.shape[1], dtype=torch.float64)
     at_once = max(1, MOST_VALUES // (a_NI.shape[1] + b_NO.shape[1]))
@@ -159,8 +208,8 @@ def in_blocks(count: int, terms: int, summed: Callable[[slice], Tensor]) -> Tens
 
     Args:
         count: number of terms.
-        terms: on how many roundings each term may go: blocks of two thirds as many terms are
-            added in single precision, a third as many blocks too, and what these come to in double.
+        terms: on how many roundings each term may go: blocks of terms are added in single
+            precision, blocks too, as many as still allowed, and what these come to in double.
         summed: adds the terms of a slice in single precision, in any order.
 
     Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 4.2: n terms
@@ -168,7 +217,7 @@ def in_blocks(count: int, terms: int, summed: Callable[[slice], Tensor]) -> Tens
     """
     if count <= terms:
         return summed(slice(0, count))
-    blocks = terms // 3
+    blocks = next((n for n in range(2, terms // 3) if n * (terms - n) >= count), terms // 3)
     size = terms - blocks
     total: Tensor | None = None
     for start in range(0, count, blocks * size):
@@ -219,6 +268,6 @@ def lengths(tensor_USD: Tensor) -> Tensor:
 
 
 def quick_lengths(tensor_USD: Tensor) -> Tensor:
-    """Return the norm at each position, taken in single precision; add VANISHED for a bound."""
+    """Return the norm at each position in single precision; add VANISHED for a bound."""
     norms: Tensor = torch.linalg.vector_norm(tensor_USD, dim=2)
-    return norms.double()
+    return norms

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.privacy import clip_units as cu
-from common.privacy.factored import Outer, Table, Units
+from common.privacy.factored import Outer, Shares, Table, Units
 from common.privacy.layer_rules import LayerGradient
 from common.privacy.unit_sums import (
     SINGLE,
+    Factors,
+    formed_sizes,
     held_sizes,
     in_blocks,
     outer_norms,
@@ -22,9 +24,10 @@ from common.privacy.unit_sums import (
 SCALES = [1.0, 1e-25, 1e-12, 1e12, 1e25]
 
 
-def exact_squares(a_USI, b_USO):
+def exact_squares(a_USI, b_USO, bias=False):
     formed = torch.einsum("uso,usi->uoi", b_USO.double(), a_USI.double())
-    return formed.flatten(1).square().sum(1)
+    of_bias_U = b_USO.double().sum(1).square().sum(1) if bias else 0
+    return formed.flatten(1).square().sum(1) + of_bias_U
 
 
 def is_sure(sizes, norm=1e-3):
@@ -37,8 +40,9 @@ def is_sure(sizes, norm=1e-3):
 @pytest.mark.parametrize("scale_a", SCALES)
 @pytest.mark.parametrize("scale_b", SCALES)
 @pytest.mark.parametrize("cancels", [0.0, 1.0, 1 - 1e-4])
+@pytest.mark.parametrize("way", ["formed", "together", "together, with a bias"])
 def test_a_norm_in_single_precision_is_within_its_doubt_or_not_sure(
-    shape, scale_a, scale_b, cancels
+    shape, scale_a, scale_b, cancels, way
 ):
     units, positions, inputs, outputs = shape
     generator = torch.Generator().manual_seed(positions)
@@ -47,13 +51,29 @@ def test_a_norm_in_single_precision_is_within_its_doubt_or_not_sure(
     half = positions // 2
     a[:, half : 2 * half], b[:, half : 2 * half] = a[:, :half], -cancels * b[:, :half]
     a, b = a * scale_a, b * scale_b
-    sizes, exact = outer_sizes(a, b), exact_squares(a, b)
+    layer = Factors(a, b, way == "together, with a bias")
+    sizes = formed_sizes(layer) if way == "formed" else outer_sizes([layer])
+    exact = exact_squares(a, b, layer.bias)
     sure = is_sure(sizes)
     off = (sizes.squares_U - exact).abs()
     assert (off <= sizes.doubts_U + 1e-9 * exact + 1e-30)[sure].all()
-    again, masses = outer_norms(a, b)
+    again, masses = outer_norms(layer)
     assert (again >= exact * (1 - 1e-9)).all()
     assert (masses * (1 + 1e-5) >= again).all()
+
+
+@pytest.mark.parametrize("positions", [1, 4])
+def test_layers_together_come_to_what_each_comes_to(positions):
+    generator = torch.Generator().manual_seed(positions)
+    layers = [
+        Factors(*(torch.randn(3, positions, width, generator=generator) for width in pair), bias)
+        for pair, bias in (((4, 9), True), ((30, 2), False), ((4, 4), True))
+    ]
+    found, alone = outer_sizes(layers), [outer_sizes([layer]) for layer in layers]
+    for name in ("squares_U", "doubts_U", "masses_U"):
+        expected = torch.stack([getattr(each, name) for each in alone]).sum(0)
+        assert torch.allclose(getattr(found, name), expected, rtol=1e-12)
+    assert found.longest == max(each.longest for each in alone)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -69,9 +89,9 @@ def test_what_cancels_too_far_for_single_precision_is_computed_again():
     a = torch.ones(2, 2, 32)
     b = torch.ones(2, 2, 32)
     b[0, 1] = -1 + 1e-4
-    assert is_sure(outer_sizes(a, b)).tolist() == [False, True]
-    layers = {"l": LayerGradient({}, {"weight": Outer(a, b, Units.of(torch.arange(2), 2))})}
-    found = cu.clip_units(layers, 2, 1e-3)
+    assert is_sure(outer_sizes([Factors(a, b)])).tolist() == [False, True]
+    units = Units.of(torch.arange(2), 2)
+    found = cu.clip_units({"l": LayerGradient({}, Outer(a, b, units))}, units, 1e-3)
     assert torch.allclose(found.norms_U, exact_squares(a, b).sqrt(), rtol=1e-6)
 
 
@@ -99,11 +119,13 @@ def test_single_and_double_precision_give_sums_within_the_share(seed, positions,
     generator = torch.Generator().manual_seed(seed)
     a = offset + torch.randn(40, positions, 24, generator=generator)
     b = torch.randn(40, positions, 16, generator=generator)
-    layers = {"l": LayerGradient({}, {"w": Outer(a, b, Units.of(torch.arange(40), 40))})}
-    quick = cu.clip_units(layers, 40, 1.0).gradients["l.w"]
-    wide = cu.clip_units(layers, 40, 1.0, passes=10**9).gradients["l.w"]
-    assert wide.dtype == torch.float64
-    assert float((quick - wide).norm()) <= cu.SUM_ERROR
+    units = Units.of(torch.arange(40), 40)
+    layers = {"l": LayerGradient({}, Outer(a, b, units, bias=True))}
+    quick = cu.clip_units(layers, units, 1.0).gradients
+    wide = cu.clip_units(layers, units, 1.0, passes=10**9).gradients
+    assert {tensor.dtype for tensor in wide.values()} == {torch.float64}
+    off = torch.stack([(quick[name] - wide[name]).norm() for name in ("l.weight", "l.bias")])
+    assert float(off.norm()) <= cu.SUM_ERROR
 
 
 def test_shortened_products_are_not_trusted():
@@ -126,17 +148,41 @@ def test_a_table_counts_a_token_that_comes_twice_as_one_row():
     assert ((sizes.squares_U - exact).abs() <= sizes.doubts_U + 1e-12).all()
 
 
+class Counted:
+    """A sum of so many terms, one of which went on so many roundings in single precision."""
+
+    def __init__(self, terms, roundings):
+        self.terms, self.roundings = terms, roundings
+
+    def __iadd__(self, other):
+        self.terms, self.roundings = (
+            self.terms + other.terms,
+            max(self.roundings, other.roundings) + 1,
+        )
+        return self
+
+    def double(self):
+        return self
+
+    def add_(self, other):
+        return Counted(self.terms + other.terms, max(self.roundings, other.roundings))
+
+    def float(self):
+        return self
+
+
 @pytest.mark.parametrize("terms", [32, 64, 96, 1024])
 @pytest.mark.parametrize("count", [1, 32, 33, 683, 700, 5000])
 def test_blocks_hold_every_term_once_and_no_term_is_rounded_too_often(terms, count):
-    seen, most = [], terms - terms // 3
+    seen = []
 
     def summed(place):
         seen.extend(range(count)[place])
-        assert len(range(count)[place]) <= (terms if count <= terms else most)
-        return torch.ones(3) * len(range(count)[place])
+        return Counted(len(range(count)[place]), len(range(count)[place]))
 
-    assert torch.equal(in_blocks(count, terms, summed), torch.full((3,), float(count)))
+    found = in_blocks(count, terms, summed)
+    assert found.terms == count
+    assert found.roundings <= terms
     assert seen == list(range(count))
 
 
@@ -161,7 +207,8 @@ def test_a_table_adds_what_one_row_gathers(terms):
     token_US = torch.randint(0, 9, (16, 40), generator=generator) * 3
     b_USO = torch.rand(16, 40, 4, generator=generator)
     factors_U = torch.rand(16, generator=generator, dtype=torch.float64)
-    found = Table(token_US, b_USO, 30).total(factors_U, terms)
+    shares = Shares(factors_U, terms, Units.of(torch.arange(16), 16))
+    found = Table(token_US, b_USO, 30).total(shares)["weight"]
     exact = torch.zeros(30, 4, dtype=torch.float64)
     scaled = b_USO.double() * factors_U[:, None, None]
     exact.index_add_(0, token_US.flatten(), scaled.flatten(0, 1))
