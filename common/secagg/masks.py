@@ -41,14 +41,20 @@ class Stream:
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._segment = 0
-        self._room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+        self._room = np.empty(0, np.uint8)
 
     def take(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Return `size_bytes` bytes, at most a segment; they hold until the next call."""
-        out = self._room[: size_bytes + TAG_BYTES]
-        _fill(self._cipher, self._segment, out)
-        self._segment += 1
-        return out[:size_bytes]
+        """Return `size_bytes` bytes, as many segments as they need; they hold until the next call.
+
+        The tag of a segment is written over by the next one.
+        """
+        if self._room.size < size_bytes + TAG_BYTES:
+            self._room = np.empty(size_bytes + TAG_BYTES, np.uint8)
+        for start in range(0, size_bytes, SEGMENT_BYTES):
+            end = min(start + SEGMENT_BYTES, size_bytes)
+            _fill(self._cipher, self._segment, self._room[start : end + TAG_BYTES])
+            self._segment += 1
+        return self._room[:size_bytes]
 
 
 def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:

@@ -1,7 +1,8 @@
 """Quantised fields in 64-bit words, a chunk at a time, so that what is worked on stays in cache.
 
 Planar: with m words, word i holds fields i, i + m, i + 2m, each a signed integer. No array
-of all fields is ever made.
+of all fields is ever made. A chunk is 1 MiB: in shorter ones NumPy's calls cost more than the
+second level of cache saves.
 """
 
 from bisect import bisect_right
@@ -17,8 +18,7 @@ from common.secagg.layout import Layout
 from common.secagg.masks import Stream, Words
 from common.secagg.memory import empty
 
-CHUNK = 1 << 15
-READ_CHUNK = 1 << 17
+CHUNK = 1 << 17
 FRACTION_BITS = 21
 # The last bit of this float64 is 2^-21: adding x to it leaves round(2^21 x) in its mantissa.
 MAGIC = 1.5 * 2.0 ** (52 - FRACTION_BITS)
@@ -168,12 +168,12 @@ def unpack(words_M: Words, layout: Layout, sites: int) -> FloatArray:
     most = sites * layout.limit
     bias = np.uint64(sum(most << j * bits for j in range(k)))
     out = empty(k * m, np.float64).reshape(k, m)
-    room = np.empty(min(READ_CHUNK, m), np.uint64)
-    for start in range(0, m, READ_CHUNK):
-        left = room[: min(READ_CHUNK, m - start)]
-        np.add(words_M[start : start + READ_CHUNK], bias, out=left)
+    room = np.empty(min(CHUNK, m), np.uint64)
+    for start in range(0, m, CHUNK):
+        left = room[: min(CHUNK, m - start)]
+        np.add(words_M[start : start + CHUNK], bias, out=left)
         for j in range(k):
-            x = out[j, start : start + READ_CHUNK]
+            x = out[j, start : start + CHUNK]
             _field(left, j, layout, most, x)
             for i, _, offset, size in _stretches(ends, j * m + start, x.size):
                 part = x[offset : offset + size]

@@ -60,6 +60,19 @@ def test_a_sum_is_that_of_python_integers(sites, size):
 
 
 @pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("size", [1, 8 * SMALL, 8 * SMALL + 1, 3 * 8 * SMALL - 3])
+def test_a_long_piece_of_a_stream_is_that_of_its_segments(size):
+    stream = masks.Stream(key_of(7))
+    whole = masks.stream(key_of(7), 3 * 8 * SMALL)
+    assert (stream.take(size) == whole[:size]).all()
+    taken = -(-size // (8 * SMALL))
+    other = masks.Stream(key_of(7))
+    for _ in range(taken):
+        other.take(8 * SMALL)
+    assert (stream.take(40) == other.take(40)).all()
+
+
+@pytest.mark.usefixtures("small_segments")
 @pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1, 3 * SMALL + 5])
 def test_a_checksum_is_the_sum_of_odd_multiples(size):
     words, r = words_of(size), masks.stream(key_of(9), 8 * size).view("<u8")

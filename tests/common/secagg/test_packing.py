@@ -96,7 +96,6 @@ def test_words_are_the_textbooks_bit_for_bit(dtype, sites, sizes):
 
 def test_tensors_that_cross_chunks_and_planes_come_back(monkeypatch):
     monkeypatch.setattr(packing, "CHUNK", 8)
-    monkeypatch.setattr(packing, "READ_CHUNK", 16)
     sizes = {"a": (5,), "none": (0,), "b": (41,), "c": (), "d": (2, 7), "last": (0,)}
     layout = layout_of(10, sizes, {name: 1.0 + i for i, name in enumerate(sizes)})
     rng = np.random.default_rng(1)
