@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from simulations.bench import dp_outcome, features_outcome
+from simulations.bench import rounds as rounds_bench
 from simulations.bench.figures import Outcome
 from simulations.bench.plot import checked, write_growth
 from simulations.bench.progress import measuring
@@ -60,6 +61,18 @@ def dp_command(
     chosen = dp_outcome.plan(tuple(batch or ()), quick=quick)
     with measuring("dp", dp_outcome.steps(chosen)) as watch:
         outcome = dp_outcome.run(chosen, watch)
+    show(outcome, as_json=as_json)
+
+
+@bench.command("round")
+def round_command(
+    sites: Annotated[int, typer.Option(help="SuperNodes on this machine.", min=3)] = 3,
+    rounds: Annotated[int, typer.Option(help="Of a run.", min=3)] = 6,
+    as_json: Json = False,
+) -> None:
+    """Measure a round with the site runner beside Flower's process for every message."""
+    with measuring("round", 3) as watch:
+        outcome = rounds_bench.run(rounds_bench.Plan(sites, rounds), watch)
     show(outcome, as_json=as_json)
 
 
