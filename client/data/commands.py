@@ -28,6 +28,9 @@ def import_command(
     site: Annotated[
         str | None, typer.Option(help="Put everything at one site of this name.")
     ] = None,
+    sites: Annotated[
+        int, typer.Option(help="Deal persons to so many sites, for a simulation.", min=0)
+    ] = 0,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-o", help="KEY=VALUE of the preset; for csv, KEY=COLUMN."),
@@ -35,7 +38,7 @@ def import_command(
 ) -> None:
     """Write manifests for a corpus, site by site."""
     given = options_from(option or [])
-    console.print(tables.imported(import_corpus(preset, source, out, site, given)))
+    console.print(tables.imported(import_corpus(preset, source, out, site, given, sites)))
 
 
 @app.command("check")

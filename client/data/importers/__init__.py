@@ -18,7 +18,7 @@ from client.data.importers.meld import read_meld
 from client.data.importers.ravdess import read_ravdess
 from client.data.importers.stress_predict import read_stress_predict
 from client.data.importers.wesad import read_wesad
-from client.data.importers.writing import Corpus, ImportReport, write_sites
+from client.data.importers.writing import Corpus, ImportReport, dealt, write_sites
 from common.errors import ConfigError, DataError
 
 PRESETS: dict[str, Callable[..., Corpus]] = {
@@ -48,6 +48,7 @@ def import_corpus(
     out: Path,
     site: str | None = None,
     options: Mapping[str, str] | None = None,
+    sites: int = 0,
 ) -> ImportReport:
     """Write out/sites/<site>/manifest.csv for every site of a corpus.
 
@@ -57,9 +58,11 @@ def import_corpus(
         out: the folder to write; media are hard links into the source where that is possible.
         site: places everything at one site of this name, whatever sites.json says.
         options: the preset's own, by name.
+        sites: deals persons to so many sites in turn, whatever sites.json says; 0 does not.
 
     Raises:
-        ConfigError: when the preset, or one of the options, is not known.
+        ConfigError: when the preset, or one of the options, is not known; or a site and a number
+            of sites are given.
         DataError: when the source does not have the preset's layout.
     """
     if preset not in PRESETS:
@@ -68,7 +71,10 @@ def import_corpus(
     _check_options(preset, reader, given)
     if preset not in READS_A_FILE and not source.is_dir():
         raise DataError(f"{source}: no such folder")
-    return write_sites(reader(source, **given), out, site)
+    if site and sites:
+        raise ConfigError(f"--site {site} and --sites {sites}: expected one of them, not both")
+    corpus = reader(source, **given)
+    return write_sites(dealt(corpus, sites) if sites else corpus, out, site)
 
 
 def options_from(pairs: list[str]) -> dict[str, str]:

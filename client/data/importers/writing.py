@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,18 @@ class ImportReport:
     manifests: tuple[Path, ...]
     unplaced: int
     persons: int
+
+
+def dealt(corpus: Corpus, sites: int) -> Corpus:
+    """The corpus with its places dealt to so many sites in turn, by name.
+
+    Raises:
+        DataError: there are fewer places than sites.
+    """
+    places = sorted({clip.place for clip in corpus.clips})
+    if len(places) < sites:
+        raise DataError(f"{len(places)} persons cannot be dealt to {sites} sites")
+    return replace(corpus, sites={f"site_{k}": places[k::sites] for k in range(sites)})
 
 
 def write_sites(corpus: Corpus, out: Path, site: str | None = None) -> ImportReport:

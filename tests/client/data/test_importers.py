@@ -92,6 +92,18 @@ class TestRavdess:
         data = load_site_data(load_study("ravdess"), report.manifests[0])
         assert data.present_NM.all()
 
+    def test_persons_are_dealt_to_as_many_sites_as_are_asked_for(self, tmp_path, make):
+        report = import_corpus("ravdess", self.folder(tmp_path, make), tmp_path / "out", sites=2)
+        assert report.rows == {"site_0": 1, "site_1": 1}
+        assert manifest(tmp_path / "out", "site_1")["person_id"].tolist() == ["A12"]
+
+    def test_more_sites_than_persons_or_a_site_besides_are_refused(self, tmp_path, make):
+        source = self.folder(tmp_path, make)
+        with pytest.raises(DataError, match="2 persons cannot be dealt to 3 sites"):
+            import_corpus("ravdess", source, tmp_path / "out", sites=3)
+        with pytest.raises(ConfigError, match="one of them, not both"):
+            import_corpus("ravdess", source, tmp_path / "out", "clinic", sites=2)
+
     def test_media_are_links_inside_the_folder_and_no_copies(self, tmp_path, make):
         source = self.folder(tmp_path, make)
         import_corpus("ravdess", source, tmp_path / "out")
