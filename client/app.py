@@ -93,10 +93,14 @@ def unmask_share(message: Message, context: Context) -> Message:
 
 
 def place_of(message: Message, context: Context) -> tuple[str, int]:
-    """Study and round of an answered message, for the site's own status; no round after hello."""
+    """Study and training round of an answered message, for the site's own status.
+
+    Evaluations and feature statistics are counted by themselves; their messages say no round.
+    """
     record = message.content.config_records.get("tacit") if message.has_content() else None
     task = str(record["task"]) if record and "task" in record else ""
-    return str(context.run_config.get("study", "")), state.round_of(context, task)
+    number = state.round_of(context, task) if task == "train" else 0
+    return str(context.run_config.get("study", "")), number
 
 
 def _respond(stage: str, message: Message, context: Context) -> Message:

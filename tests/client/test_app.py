@@ -230,6 +230,9 @@ def test_where_a_site_is_in_a_study_is_known_to_itself(lay_table):
     assert MESSAGE_TYPES["mask"] in {kind for kind, _, _ in seen}
     hello = Message(RecordDict({"tacit": ConfigRecord({"version": 1})}), 1, MESSAGE_TYPES["hello"])
     assert place_of(hello, context_of(table)) == (study, 0)
+    seen.clear()
+    sums.over("evaluate", 1, to_arrays(build(table.study)))
+    assert {(name, number) for _, name, number in seen} == {(study, 0)}
 
 
 def test_more_nodes_than_sites_are_refused(lay_table):
