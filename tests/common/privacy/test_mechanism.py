@@ -176,6 +176,23 @@ def test_shapes_and_names_are_kept_whatever_the_precision():
     assert all(t.all() for t in found.values())
 
 
+@given(st.floats(-100, 100, width=32), st.floats(0.1, 1e4))
+def test_the_divisor_sees_whole_grid_units_only(value, divisor):
+    given_sum = {"a": torch.full((50,), value)}
+    whole = noised(given_sum)["a"].double()
+    found = add_noise(
+        stream(), given_sum, noise_multiplier=1.5, max_grad_norm=2.0, divisor=divisor
+    )["a"]
+    assert torch.allclose(found.double() * divisor, whole, rtol=2**-22, atol=0)
+
+
+@pytest.mark.parametrize("divisor", [0.0, -1.0, float("nan")])
+def test_a_divisor_that_is_not_positive_is_refused(divisor):
+    zeros = {"a": torch.zeros(1)}
+    with pytest.raises(PrivacyError, match="divisor > 0"):
+        add_noise(stream(), zeros, noise_multiplier=1.0, max_grad_norm=1.0, divisor=divisor)
+
+
 def test_nothing_is_left_of_a_sum_in_single_precision():
     values = {"w": torch.zeros(40, 1000), "v": torch.zeros(7)}
     found = add_noise(stream(), values, noise_multiplier=1.5, max_grad_norm=2.0)

@@ -1,5 +1,7 @@
 """`tacit bench dp` measures what it says, on models of the sizes it says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,7 +30,12 @@ def test_models_have_the_sizes_of_the_table_and_one_row_of_scores_a_clip(model):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("side", SIDES)
 def test_a_step_of_each_side_moves_the_model(side):
-    SIDES[side](MODELS[1], Rows.of(MODELS[1], 4))()
+    model = MODELS[1].build()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    step = SIDES[side](replace(MODELS[1], build=lambda: model), Rows.of(MODELS[1], 4))
+    step()
+    still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert all(name.endswith("key.bias") for name in still), "softmax takes no notice of these"
 
 
 def test_the_peak_counts_what_is_held_at_once():
