@@ -14,6 +14,8 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
+from common.secagg.memory import empty
+
 SEGMENT_BYTES = 1 << 18
 SEGMENT_WORDS = SEGMENT_BYTES // 8
 STRETCH_WORDS = 1 << 17
@@ -49,7 +51,7 @@ class Stream:
         The tag of a segment is written over by the next one.
         """
         if self._room.size < size_bytes + TAG_BYTES:
-            self._room = np.empty(size_bytes + TAG_BYTES, np.uint8)
+            self._room = empty(-(-size_bytes // 8) + TAG_BYTES // 8, np.uint64).view(np.uint8)
         for start in range(0, size_bytes, SEGMENT_BYTES):
             end = min(start + SEGMENT_BYTES, size_bytes)
             _fill(self._cipher, self._segment, self._room[start : end + TAG_BYTES])

@@ -63,14 +63,14 @@ def round_into(words_M: Words, layout: Layout, tensors: Sequence[Scaled], noise:
     """
     k, m = layout.fields_a_word, words_M.size
     ends, magic = _ends(layout), np.uint64(_magic(layout))
-    plane, spare = np.empty(min(CHUNK, m), np.float64), np.empty(min(CHUNK, m), np.uint64)
+    plane, spare = empty(2 * min(CHUNK, m), np.uint64).reshape(2, -1)
     for start in range(0, m, CHUNK):
         out = words_M[start : start + CHUNK]
         random = noise.take(8 * out.size).view(np.uint64)
         for j in range(k):
             x = plane[: out.size]
-            _scale(tensors, ends, j * m + start, x, layout.limit)
-            _put(out, j, x.view(np.uint64), random, spare[: out.size], layout)
+            _scale(tensors, ends, j * m + start, x.view(np.float64), layout.limit)
+            _put(out, j, x, random, spare[: out.size], layout)
         np.subtract(out, magic, out=out)
 
 
@@ -168,7 +168,7 @@ def unpack(words_M: Words, layout: Layout, sites: int) -> FloatArray:
     most = sites * layout.limit
     bias = np.uint64(sum(most << j * bits for j in range(k)))
     out = empty(k * m, np.float64).reshape(k, m)
-    room = np.empty(min(CHUNK, m), np.uint64)
+    room = empty(min(CHUNK, m), np.uint64)
     for start in range(0, m, CHUNK):
         left = room[: min(CHUNK, m - start)]
         np.add(words_M[start : start + CHUNK], bias, out=left)
