@@ -17,8 +17,8 @@ def with_missing(data: SiteData, missing: Missing) -> SiteData:
         A clip that has a modality keeps one. Equal seeds hide equal modalities whatever the order
         of clips, and a higher rate hides what a lower one hid, but for the one that is kept.
         What is hidden depends on the seed, the modality and the clip's (or person's) name alone.
-    Source: Feng et al., FedMultimodal, KDD 2023, section 4.4; there, a clip that loses all it has
-        is left out.
+    Source: Feng et al., FedMultimodal, KDD 2023; its code hides by client, and leaves out one that
+        loses all it has.
     """
     if missing.rate == 0:
         return data

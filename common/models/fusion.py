@@ -118,7 +118,7 @@ class SelfAttention(nn.Module):
         """Let every token read the readable ones."""
         batch, length, width = x_BSW.shape
         query, key, value = (
-            layer(x_BSW).reshape(batch, length, self.heads, -1).transpose(1, 2)
+            layer(x_BSW).reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
         score_BHSS = query @ key.transpose(2, 3) / (width // self.heads) ** 0.5
