@@ -176,7 +176,7 @@ def corpus_command(
     persons_per_site: int = 40,
     clips_per_person: int = 5,
     raters: Annotated[
-        int, typer.Option(help="Raters of each clip: votes, dimensions and labels beside the class.")
+        int, typer.Option(help="Raters of each clip: votes, dimensions, labels beside the class.")
     ] = 0,
 ) -> None:
     """Write a synthetic multimodal corpus as real files."""
