@@ -155,6 +155,7 @@ class Session:
             scopes=scopes,
             encoders=self.site.encoders,
             device=self.device,
+            reads=self.modalities,
         )
         hidden = [name for name in sorted(data.x) if name not in self.modalities]
         return without(data, hidden)

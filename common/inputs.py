@@ -7,7 +7,7 @@ here; a test checks that the shapes agree.
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,14 +176,20 @@ def options_of(modality: str, settings: Modality) -> dict[str, Any]:
     return options
 
 
-def encoders_of(study: Study) -> dict[str, str]:
+def encoders_of(study: Study, modalities: Collection[str] | None = None) -> dict[str, str]:
     """Return the frozen encoders that a study needs: name -> sha256.
+
+    Args:
+        study: names them.
+        modalities: those that matter; None takes all.
 
     Raises:
         ConfigError: when a modality is not well described, or one name has two hashes.
     """
     found: dict[str, str] = {}
     for modality, settings in sorted(study.modalities.items()):
+        if modalities is not None and modality not in modalities:
+            continue
         if not front_end_of(modality, settings).endswith(f"_{ENCODER}"):
             continue
         options = options_of(modality, settings)

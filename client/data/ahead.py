@@ -72,14 +72,12 @@ class Pass:
     Args:
         manifest: that was read.
         cache: where the features are.
-        device: where encoders ran.
         modalities: name -> what came of it.
         problems: each with file and line.
     """
 
     manifest: Path
     cache: Path
-    device: str
     modalities: Mapping[str, Extracted]
     problems: Sequence[str] = field(default=())
 
@@ -122,7 +120,7 @@ def extract_ahead(
     study: Study,
     manifest: Path,
     place: Place,
-    device: torch.device,
+    device: torch.device | None = None,
     watch: Watch = lambda _name, _done, _total: None,
 ) -> Pass:
     """Read every recording that a study needs and keep its features; rows need no label.
@@ -131,36 +129,39 @@ def extract_ahead(
         study: names modalities and front ends.
         manifest: the site's table.
         place: where features go and encoders come from.
-        device: where encoders run.
+        device: where encoders run; None takes a GPU where there is one.
         watch: gets modality, sources done, and all of them, after each.
 
-    Guarantees: features are those that training reads; what the cache holds is not redone; a
-    recording that cannot be read is a problem and keeps no other from being read.
+    Guarantees: features are those that training reads; a modality that no clip has is left out;
+    what the cache holds is not redone; a recording that cannot be read is a problem and keeps no
+    other from being read.
 
     Raises:
         ConfigError: a modality is not well described, or an encoder is not the study's.
         DataError: the table itself is wrong.
     """
-    extractors = {
-        name: extractor_for(name, study.modalities[name], place.encoders, device)
-        for name in input_shapes(study)
-    }
+    shapes = input_shapes(study)
     table = read_manifest(
         manifest,
         study.classes,
         study.purpose,
         date.today(),
-        modalities=extractors,
+        modalities=shapes,
         labels=False,
         scopes=place.scopes,
     )
+    extractors = {
+        name: extractor_for(name, study.modalities[name], place.encoders, device)
+        for name in shapes
+        if by_source(table.rows, name)
+    }
     problems: list[tuple[int, str]] = []
     found = {
         name: _modality(table, name, extractor, place.cache, watch, problems)
         for name, extractor in extractors.items()
     }
     texts = [text for _, text in sorted(problems)]
-    return Pass(manifest, place.cache, str(device), found, texts)
+    return Pass(manifest, place.cache, found, texts)
 
 
 def _modality(

@@ -1,6 +1,6 @@
 """From a study and a manifest to a site's arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from client.data.normalise import by_person
 from client.data.rated import target_columns
 from common.config import FrozenEncoder, Study
 from common.errors import ConfigError, DataError
-from common.inputs import FRONT_ENDS, input_shapes
+from common.inputs import input_shapes
 from common.targets import targets_of
 
 NORMALISE = ("none", "person", "federated")
@@ -35,6 +35,7 @@ def load_site_data(
     scopes: Sequence[str] | None = None,
     encoders: Mapping[str, FrozenEncoder] = MappingProxyType({}),
     device: torch.device | None = None,
+    reads: Collection[str] | None = None,
 ) -> SiteData:
     """Read a site's manifest and recordings for a study.
 
@@ -47,10 +48,11 @@ def load_site_data(
         scopes: words of consent_scope that cover the study's purpose; None: its own name.
         encoders: name -> where this site has the frozen encoder of that name.
         device: where encoders run; None takes a GPU where there is one.
+        reads: modalities whose recordings are read; None reads all. Others are zeros.
 
     Guarantees: equal files give equal arrays (those of frozen encoders up to the rounding of
     single precision); group columns have no effect; a recording is seen only inside its row's
-    window.
+    window; an encoder is needed only where some clip has its modality.
 
     Raises:
         ConfigError: when a modality or the normalisation of the study is not known, or the
@@ -59,9 +61,6 @@ def load_site_data(
     """
     _check_normalise(study.normalise)
     shapes = input_shapes(study)
-    extractors = {
-        name: extractor_for(name, study.modalities[name], encoders, device) for name in shapes
-    }
     table = read_manifest(
         manifest,
         study.classes,
@@ -74,10 +73,13 @@ def load_site_data(
         votes=labels and study.training.class_target == "raters",
     )
     problems: list[str] = []
-    x = {
-        name: _modality(table, name, extractor, cache_dir, problems)
-        for name, extractor in extractors.items()
-    }
+    x = {}
+    for name, shape in shapes.items():
+        x[name] = np.zeros((len(table.rows), *shape), dtype=np.float32)
+        groups = by_source(table.rows, name) if reads is None or name in reads else []
+        if groups:
+            extractor = extractor_for(name, study.modalities[name], encoders, device)
+            _fill(x[name], table, name, groups, extractor, cache_dir, problems)
     refuse(problems)
     data = _assemble(study, table, x)
     return by_person(study, data) if study.normalise == "person" else data
@@ -103,16 +105,16 @@ def _assemble(study: Study, table: Manifest, x: dict[str, FloatArray]) -> SiteDa
     )
 
 
-def _modality(
+def _fill(
+    x: FloatArray,
     table: Manifest,
     name: str,
+    groups: Groups,
     extractor: Extractor,
     cache_dir: Path | None,
     problems: list[str],
-) -> FloatArray:
-    shape = FRONT_ENDS[extractor.front_end].shape(extractor.options)
-    x = np.zeros((len(table.rows), *shape), dtype=np.float32)
-    groups = by_source(table.rows, name)
+) -> None:
+    """Write a modality's features into their rows of x."""
     wrong: list[tuple[int, str]] = []
     for found in _progress(name, groups, extract(extractor, clips_of(table, groups), cache_dir)):
         _, index = groups[found.number]
@@ -122,7 +124,6 @@ def _modality(
         else:
             x[index] = found.features
     problems += [text for _, text in sorted(wrong)]
-    return x
 
 
 def by_source(rows: Sequence[Row], name: str) -> Groups:

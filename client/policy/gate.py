@@ -191,8 +191,8 @@ def _data(policy: SitePolicy, study: Study) -> None:
 
 
 def _encoders(policy: SitePolicy, study: Study) -> None:
-    """Hold the study's frozen encoders to those that this site has looked at."""
-    for name, sha256 in encoders_of(study).items():
+    """Hold the frozen encoders of the site's modalities to those that it has looked at."""
+    for name, sha256 in encoders_of(study, policy.modalities or None).items():
         if name not in policy.encoders:
             raise refused(
                 f"The study reads recordings with the frozen encoder {name!r}, which "

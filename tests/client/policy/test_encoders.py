@@ -1,5 +1,6 @@
 """A study may only run weights that the site has looked at, under a name that the site gave."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -46,6 +47,12 @@ def test_without_it_the_study_is_refused():
         asked(policy())
     with pytest.raises(PolicyRefused, match=r"\(other\)"):
         asked(policy(other=FrozenEncoder("models/other")))
+
+
+def test_a_site_needs_no_encoder_for_a_modality_that_it_lacks():
+    asked(replace(policy(), modalities=("text", "video")))
+    with pytest.raises(PolicyRefused, match="encoders"):
+        asked(replace(policy(), modalities=("text", "audio")))
 
 
 def test_other_weights_than_the_site_accepts_are_refused():

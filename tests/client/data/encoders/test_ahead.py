@@ -61,7 +61,7 @@ def again(corpus, place):
     """Extract, and say of each modality how many sources were known and how many were read."""
 
     def extracted(study):
-        found = extract_ahead(study, corpus, place(study, corpus), device=None)
+        found = extract_ahead(study, corpus, place(study, corpus))
         found.refuse()
         return {name: (one.from_cache, one.computed) for name, one in found.modalities.items()}
 
@@ -120,7 +120,7 @@ def test_other_weights_are_extracted_anew(again, study, corpus, copied, tmp_path
     changed = study(sha256=look_through(path).sha256)
     only = Study(classes=("joy", "fear"), modalities={"audio": changed.modalities["audio"]})
     place = place_for(only, corpus, cache=tmp_path / "kept", pairs=[f"wavlm={path}"])
-    found = extract_ahead(only, corpus, place, device=None)
+    found = extract_ahead(only, corpus, place)
     assert found.modalities["audio"].computed == 3
 
 
@@ -194,12 +194,22 @@ def test_many_windows_of_one_recording_are_kept_by_and_by(table, make, place, st
     where = place(Study(classes=("joy", "fear"), modalities=study().modalities), path)
     monkeypatch.setattr(extract, "store_cached", counted)
     with pytest.raises(KeyboardInterrupt):
-        extract_ahead(chosen, path, where, device=None)
+        extract_ahead(chosen, path, where)
     assert sizes == [44, 108, 172]
     monkeypatch.setattr(extract, "store_cached", lambda *args: (store(*args), sizes.append(0)))
     data = load_site_data(chosen, path, where.cache, encoders=where.encoders)
     assert sizes[3:] == [0, 0]
     assert np.abs(data.x["audio"]).max(axis=1).all()
+
+
+def test_an_encoder_is_needed_only_where_a_clip_has_its_modality(study, table, make):
+    path = table("sample_id,person_id,audio,text,label", "a,p,,so glad,joy", "b,q,x.wav,,fear")
+    make.wav(path.parent / "x.wav", make.tone(1.0))
+    with pytest.raises(ConfigError, match="no encoder 'wavlm'"):
+        load_site_data(study(), path)
+    assert not load_site_data(study(), path, reads=()).x["audio"].any()
+    path.write_text("sample_id,person_id,audio,text,image,label\na,p,,,,joy\n")
+    assert load_site_data(study(), path).x["text"].shape == (1, WIDTH)
 
 
 def test_what_made_the_features_lies_beside_them(again, study, tmp_path, encoder_store):
@@ -219,7 +229,7 @@ def test_every_recording_that_cannot_be_read_is_named_and_the_others_are_kept(
     (corpus.parent / "a.wav").write_bytes(b"RIFF....WAVE")
     (corpus.parent / "d.wav").write_bytes(b"no sound")
     chosen = study()
-    found = extract_ahead(chosen, corpus, place(chosen, corpus), device=None)
+    found = extract_ahead(chosen, corpus, place(chosen, corpus))
     audio = found.modalities["audio"]
     assert (audio.computed, audio.failed, audio.clips) == (1, 2, 4)
     with pytest.raises(DataError) as refusal:
