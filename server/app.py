@@ -26,6 +26,7 @@ from server.checkpoint import (
     write_atomically,
     write_checkpoint,
 )
+from server.confirming import CONFIRMING, Confirming
 from server.exchange import GridExchange, Meeting
 from server.federate import Report, federate, first_checkpoint
 from server.following import ERROR, PROGRESS
@@ -77,7 +78,10 @@ def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roste
     exchange = GridExchange(grid, meeting, study.secure_aggregation.stage_timeout_s, log)
     heads = Heads((folder, _given(context, "federation")), begun.heads)
     attempt = begun.resumed << ATTEMPTS_BITS
-    sums = Sums(exchange, policy, study, begun.origin.run, log, heads, quorum, attempt)
+    if not begun.resumed:
+        (folder / CONFIRMING).unlink(missing_ok=True)
+    also = heads, quorum, attempt, Confirming(folder)
+    sums = Sums(exchange, policy, study, begun.origin.run, log, *also)
     federate(sums, folder, reports, begun)
     reports({"event": "finished"})
 

@@ -84,6 +84,22 @@ class Quorum:
             self._sleep(_PAUSE_S)
         raise TooFewSites(f"{self._said(self._there())} The round ended with: {error}") from error
 
+    def all_of(self, sites: Collection[str]) -> None:
+        """Return when all of these sites are there: a sum that they confirmed needs each of them.
+
+        Raises:
+            TooFewSites: the time is over; names who is missing.
+        """
+        began = self._clock()
+        while missing := sorted(set(sites) - set(self._there())):
+            if self._clock() - began > self._wait_s:
+                raise TooFewSites(
+                    f"A sum broke off after it was to be confirmed over {', '.join(sites)}: it "
+                    f"can be made again over these only, and {', '.join(missing)} did not come in "
+                    f"{self._wait_s:g} s. Once up, take the run up again: tacit coordinator resume."
+                )
+            self._sleep(_PAUSE_S)
+
     def now(self) -> float:
         """This object's clock."""
         return self._clock()

@@ -1,7 +1,8 @@
 """One secret sum over the sites: the protocol's round, played through an Exchange."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from common.config import Study
 from common.errors import TooFewSites
@@ -9,11 +10,13 @@ from common.parameters import Arrays, model_hash
 from common.refusals import ends_the_run, error_of
 from common.secagg import ring
 from common.secagg.progress import Follows, Keyed, Outcome, anything
+from common.secagg.riding import CONFIRM_ADVERTISE
 from common.secagg.ring import Decoded
 from common.secagg.roster import Context, Policy
 from common.secagg.round import key, sum_up, sum_up_and_key
 from common.settings import config_hash
 from common.wire import Request
+from server.confirming import Confirming, confirmed_by
 from server.exchange import Exchange, Log
 from server.heads import Heads
 from server.quorum import Quorum
@@ -64,6 +67,7 @@ class Sums:
         quorum: waits for sites when too few are left; None gives up at once.
         first_attempt: number of the first attempt at a round; higher each time that a run is
             taken up again, since sites take no attempt twice.
+        confirming: which sites a sum that broke off was confirmed over; kept in memory by default.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Sums:
         heads: Heads | None = None,
         quorum: Quorum | None = None,
         first_attempt: int = 0,
+        confirming: Confirming | None = None,
     ) -> None:
         self.study = study
         self.exchange = exchange
@@ -87,6 +92,7 @@ class Sums:
         self._keys: dict[str, _Keys] = {}
         self._quorum = quorum
         self._first_attempt = first_attempt
+        self._confirming = confirming or Confirming()
         self._attempts: dict[str, int] = {}
         self._tried: dict[str, int] = {}
 
@@ -121,12 +127,17 @@ class Sums:
         """The outcome of a sum; one that has too few sites is tried again while they may come.
 
         Sites are charged when MASK is asked; a sum is broken off after that once, not twice.
+        One that broke off at CONFIRM is made again over the very same sites, with keys of its own.
         """
         hashed, since, masked = model_hash(model), 0.0, 0
         while True:
-            carrier = _Carrier(self.exchange, task, model, self.log)
+            same = self._confirming.sites(task, number)
+            if same and self._quorum is not None:
+                self._quorum.all_of(same)
+            kept = partial(self._confirming.keep, task, number)
+            carrier = _Carrier(self.exchange, task, model, self.log, kept, same)
             try:
-                return self._outcome(task, number, hashed, last, carrier)
+                return self._outcome(task, number, hashed, number if same else last, carrier)
             except TooFewSites as error:
                 reason = error_of(carrier.refused)
                 masked += carrier.was_charged
@@ -189,7 +200,17 @@ class _Carrier:
         was_charged: whether MASK was asked, so that sites have charged their ledgers.
     """
 
-    def __init__(self, exchange: Exchange, task: str, model: Arrays, log: Log) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        task: str,
+        model: Arrays,
+        log: Log,
+        keep: Callable[[tuple[str, ...]], None],
+        only: tuple[str, ...] = (),
+    ) -> None:
+        self._keep = keep
+        self._only = only
         self.refused: dict[str, str] = {}
         self.was_charged = False
         self._exchange = exchange
@@ -203,7 +224,10 @@ class _Carrier:
         asked = {
             site: Request(stage, {"task": self._task, "body": body}, model)
             for site, body in requests.items()
+            if not self._only or site in self._only
         }
+        if stage in ("confirm", CONFIRM_ADVERTISE):
+            self._keep(next(filter(None, (confirmed_by(stage, b) for b in requests.values())), ()))
         replies = self._exchange(stage, asked)
         self._note(stage, {site: one.refused for site, one in replies.items() if one.refused})
         return {

@@ -69,6 +69,15 @@ def test_a_round_is_tried_again_once_enough_are_back():
     assert lines == ["waits for sites: MASK: two are left"]
 
 
+def test_a_sum_that_broke_off_waits_for_each_of_its_sites_and_names_who_stays_away():
+    clock = Clock({"harbour": 0, "hill": 12})
+    made, _ = quorum(clock)
+    made.all_of(("harbour", "hill"))
+    assert clock.time == pytest.approx(112, abs=0.5)
+    with pytest.raises(TooFewSites, match="over these only, and mill did not come in 30 s"):
+        made.all_of(("harbour", "mill"))
+
+
 def test_a_round_that_stays_short_of_sites_stops_with_names_and_its_reason():
     clock = Clock({"harbour": 0, "hill": 0})
     made, _ = quorum(clock)

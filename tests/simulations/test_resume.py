@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import server.app
+from client.locks import FileLocks
 from common.errors import BudgetSpent, ConfigError, PrivacyError, Replayed, TacitError
 from common.keys import new_identity, read_roster, write_roster
 from common.models.registry import build
@@ -275,8 +276,8 @@ def test_over_the_very_same_sites_a_sum_is_made_again_and_charged_again(lay_tabl
     table, model, _ = locked_sum(lay_table)
     sums, number = again(table)
     assert sums.over("evaluate", number, model).contributors == table.sites
-    ledger = table.session("hill").ledger
-    assert [entry.kind for entry in ledger.entries()].count("reserve") == 2
+    changes = read_ledger(table.folder("hill") / "ledger.sqlite").changes
+    assert len({one.reservation.seq for one in changes}) == 2
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ def test_a_model_that_was_locked_without_a_set_stays_locked(lay_table):
     table = lay_table()
     model = to_arrays(build(table.study))
     for site in table.sites:
-        locks = table.session(site).member.locks
+        locks = FileLocks(table.folder(site) / "locks.log")
         locks.lock(transcript.model_lock("evaluate", model_hash(model)))
     with pytest.raises(PrivacyError):
         table.sums()[0].over("evaluate", 1, model)
