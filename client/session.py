@@ -1,9 +1,10 @@
 """What a site keeps warm between the messages of one run: study, keys, model and recordings."""
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -187,23 +188,55 @@ def presence(data: SiteData) -> dict[str, NDArray[np.bool_]]:
     return {name: data.present_NM[:, column] for column, name in enumerate(sorted(data.x))}
 
 
-@lru_cache(maxsize=128)
-def session(
-    root: Path, study_path: str, overrides: tuple[str, ...], stamp: tuple[int, ...]
-) -> Session:
-    """The session of a site in a run; kept for the life of the process.
+Key = tuple[str, tuple[str, ...], tuple[int, ...]]
+"""What a session follows from: study, settings, and the stamp of what they are held to."""
 
-    Args:
-        root: the site's folder.
-        study_path: a study's name or path.
-        overrides: key=value pairs on top of it.
-        stamp: of policy, roster and day: another one makes another session.
 
-    Raises:
-        ConfigError: the folder is not a site's, or the study does not fit.
-        PolicyRefused: the study or an override is not within what the site allows.
-    """
-    del stamp
+class Sessions:
+    """The last sessions of each site in this process; what is older is let go with its data."""
+
+    KEPT = 4
+
+    def __init__(self) -> None:
+        """Keep none yet."""
+        self._kept: dict[Path, OrderedDict[Key, Session]] = {}
+
+    def __call__(
+        self, root: Path, study_path: str, overrides: tuple[str, ...], stamp: tuple[int, ...]
+    ) -> Session:
+        """The session of a site in a run.
+
+        Args:
+            root: the site's folder.
+            study_path: a study's name or path.
+            overrides: key=value pairs on top of it.
+            stamp: of policy, roster and day: another one makes another session, and those of the
+                former are let go.
+
+        Raises:
+            ConfigError: the folder is not a site's, or the study does not fit.
+            PolicyRefused: the study or an override is not within what the site allows.
+        """
+        kept, key = self._kept.setdefault(root, OrderedDict()), (study_path, overrides, stamp)
+        if key not in kept:
+            opened = _opened(root, study_path, overrides)
+            for old in [old for old in kept if old[2] != stamp]:
+                del kept[old]
+            kept[key] = opened
+        kept.move_to_end(key)
+        while len(kept) > self.KEPT:
+            kept.popitem(last=False)
+        return kept[key]
+
+    def cache_clear(self) -> None:
+        """Let go of every session."""
+        self._kept.clear()
+
+
+session = Sessions()
+
+
+def _opened(root: Path, study_path: str, overrides: tuple[str, ...]) -> Session:
     site, asked = open_site(root), load_study(study_path, overrides, root / "studies")
     roster = read_roster(site.roster)
     gate_settings(site.policy, overrides, asked)

@@ -248,7 +248,9 @@ class SitePolicy:
         quiet_hours: when nothing is begun here, as 22:00-06:00 in the machine's local time.
         publish_budget: what the site tells a coordinator of its budget: "nothing", the "study" in
             hand alone, or "all" studies.
-        fold_offset: the fold of this site's first person, so that folds are even over sites.
+        fold_offset: null deals each person into a fold by a hash of the person's name alone. A
+            number deals persons out in turn from that fold on: even folds, but one person more
+            moves others, so only for a closed list of persons such as a published corpus.
         reproducible_seed: simulations only: noise and sampling come from this seed, so a run can
             be repeated and gives NO protection. null draws them from the operating system.
     """
@@ -280,7 +282,7 @@ class SitePolicy:
     settings: dict[str, Any] = field(default_factory=dict)
     quiet_hours: tuple[str, ...] = ()
     publish_budget: str = "nothing"
-    fold_offset: int = 0
+    fold_offset: int | None = None
     reproducible_seed: int | None = None
 
     @property

@@ -13,7 +13,7 @@ from flwr.app import Message
 from hypothesis import settings
 
 from client.app import app as client_app
-from client.session import Session, session
+from client.session import Session, Sessions, session
 from common.budget import resolved
 from common.config import SitePolicy, Study
 from common.keys import read_roster
@@ -122,7 +122,7 @@ class Table:
 
     def session(self, site: str) -> Session:
         """The session of a site, as its app would make it; never the cached one."""
-        return session.__wrapped__(self.folder(site), self.config["study"], (), 0)
+        return Sessions()(self.folder(site), self.config["study"], (), (0,))
 
     def change_policy(self, site: str, **changes: object) -> SitePolicy:
         path = self.folder(site) / "policy.yaml"

@@ -43,6 +43,10 @@ SEEDED = (
     "Private noise at this site comes from a seed (reproducible_seed in its policy): the run can "
     "be repeated, it protects nobody, and every ε here is that of the design alone."
 )
+DEALT = (
+    "Persons were dealt evenly into folds (fold_offset in the site's policy), so one person more "
+    "moves others between training and evaluation: every ε here holds for a closed list of persons."
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def _warnings(budget: SiteBudget, place: Place, declared: int) -> list[str]:
             )
     if place.folder.policy.reproducible_seed is not None:
         found.append(SEEDED)
+    if place.folder.policy.folds and place.folder.policy.fold_offset is not None:
+        found.append(DEALT)
     if budget.whole.is_exact:
         found.append("Model updates left without noise: no ε speaks of those studies.")
     return found

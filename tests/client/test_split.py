@@ -40,7 +40,25 @@ def test_folds_are_even_over_sites_too(site_sizes, folds):
     assert total.max() - total.min() <= 1
 
 
-@given(PERSONS, st.integers(2, 5), st.integers(0, 9), st.randoms(use_true_random=False))
+@given(PERSONS, st.text(min_size=1, max_size=8), st.integers(2, 8))
+def test_a_persons_fold_depends_on_nobody_else(persons, newcomer, folds):
+    before = dict(zip(persons, folds_of(tuple(persons), folds), strict=True))
+    crowd = tuple(dict.fromkeys([newcomer, *persons]))
+    after = dict(zip(crowd, folds_of(crowd, folds), strict=True))
+    assert {name: after[name] for name in persons} == before
+
+
+def test_folds_by_each_persons_own_hash_are_used_alike():
+    sizes = np.bincount(folds_of(tuple(f"person {i}" for i in range(5000)), 5), minlength=5)
+    assert sizes.min() > 900
+
+
+@given(
+    PERSONS,
+    st.integers(2, 5),
+    st.none() | st.integers(0, 9),
+    st.randoms(use_true_random=False),
+)
 def test_each_person_is_kept_in_exactly_one_fold(persons, folds, offset, random):
     clips = [random.randrange(len(persons)) for _ in range(40)]
     data, kept_times = data_of(persons, clips), np.zeros(40, int)
