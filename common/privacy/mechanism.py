@@ -19,7 +19,7 @@ from common.errors import PrivacyError
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
-_ZEROS = bytes(1 << 18)
+_ZEROS = bytes(1 << 16)
 _LEAST_SQUARE = np.float32(2.0**-126)
 _PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
