@@ -48,7 +48,10 @@ class KeptRuns:
         path = self._point(group, name, study)
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
-            return Repeat(found["name"], found["uar"], found["weighted_f1"], found["persons"])
+            figures = found.get("figures", {})
+            return Repeat(
+                found["name"], found["uar"], found["weighted_f1"], found["persons"], figures
+            )
         folder = next(one for one in _attempts(self.out / group, name) if not one.exists())
         title = f"{study.name} {group} {name}"
         with self.following(title, study.training.num_server_rounds) as watch:

@@ -62,10 +62,13 @@ def plan_missing(
     """A plan from what was typed; rates in percent, such as "0,25,50".
 
     Raises:
-        ConfigError: a rate or the protocol is not one, or the study has a single modality.
+        ConfigError: a rate or the protocol is not one, or the study has a single modality or no
+            classes.
     """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol is {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
+    if not study.classes:
+        raise ConfigError(f"{study.name} has no classes; expected a study with a UAR to compare.")
     if len(study.modalities) < 2:
         raise ConfigError(
             f"{study.name} has one modality; expected two, so that one may be missing."

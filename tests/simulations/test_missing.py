@@ -1,6 +1,7 @@
 """Figures over the rate of missing modalities: what is run, what is kept, what is said."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from matplotlib.image import imread
@@ -88,6 +89,11 @@ def test_what_cannot_be_run_is_refused(tiny_study, rates, protocol, folds, said)
 def test_one_modality_cannot_be_missing(tiny_study):
     with pytest.raises(ConfigError, match="one modality"):
         plan_missing(tiny_study("modalities=features_a"), "0", "clips", 1, 0, 1)
+
+
+def test_a_study_without_classes_is_refused(tiny_study):
+    with pytest.raises(ConfigError, match="no classes"):
+        plan_missing(replace(tiny_study(), classes=()), "0", "clips", 1, 0, 1)
 
 
 def test_the_command_runs_for_real_and_prints_json_alone(tiny_yaml, tiny_data, tmp_path):
