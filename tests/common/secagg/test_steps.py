@@ -155,6 +155,7 @@ def test_a_refused_half_leaves_the_other_half(table):
     assert next(rounds).contributors == five.names
     assert trips == ["advertise", "share", "mask", "confirm+advertise", "unmask"]
     assert all(isinstance(state, states.Finished) for state in sites.states.values())
+    sites.gone.add("site-02")  # the same round again, but not over the very same sites
     with pytest.raises(TooFewSites, match="PrivacyError"):
         next(rounds)
 
