@@ -3,7 +3,10 @@
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,7 @@ from common.models.registry import build
 from common.parameters import to_arrays
 from common.privacy.ledger import Ledger
 
+ROOT = Path(__file__).resolve().parents[2]
 SITE = "hill"
 LOCAL = ("privacy.mode=local", "privacy.noise_multiplier=0.7")
 
@@ -218,3 +222,17 @@ def test_two_sites_cannot_share_one_ledger(spent, monkeypatch):
     path.symlink_to(closed(spent, "lake"))
     assert SITE not in next_round(spent, monkeypatch)
     assert "belongs to site 'lake', not 'hill'" in said(spent)
+
+
+def test_a_reader_outside_takes_nothing_from_a_site_that_opened_its_ledger_twice(spent):
+    """As with two runs in one process: a second handle must not drop the first one's locks."""
+    path = ledger_of(spent)
+    with Ledger.open(path, site=SITE) as first, Ledger.open(path, site=SITE):
+        study = next(iter(first.studies()))
+        event = first.studies()[study].events[0].with_steps(1)
+        first.reserve(study, event, round=97)
+        code = "import sys, pathlib; from common.privacy.ledger import read_ledger as r; "
+        code += "r(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT)
+        assert path.with_name(path.name + "-wal").exists()
+        assert first.reserve(study, event, round=98).seq == first.head().seq

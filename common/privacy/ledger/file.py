@@ -172,9 +172,14 @@ def _patiently(action: Callable[[], object]) -> None:
 
 
 def _prepare(path: Path) -> None:
-    """Create the file for its owner only, or refuse one that others can read or nobody write."""
+    """Create the file for its owner only, or refuse one that others can read or nobody write.
+
+    A file that is there is not opened: closing it would drop the locks of every other connection of
+    this process (POSIX), and whoever reads it next would take its write-ahead log away.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise LedgerError(f"{path}: the ledger cannot be opened for writing: {error}") from None
