@@ -1,7 +1,7 @@
 """Over which sites a sum was last confirmed: one that broke off is made again over these only.
 
-A site never confirms two sets of sites over one model. So the set is on disk before CONFIRM is asked
-for, and a coordinator that comes back asks the very same sites.
+A site never confirms two sets of sites over one model. So the set is on disk before CONFIRM is
+asked for, and a coordinator that comes back asks the very same sites.
 """
 
 import json
