@@ -184,7 +184,7 @@ def heads_from_json(text: str) -> tuple[KeptHead, ...]:
 
 
 def newest(heads: Iterable[KeptHead]) -> dict[str, KeptHead]:
-    """Return the latest head of each site."""
+    """Return the latest head of each site; of two with one number, the first that is given."""
     found: dict[str, KeptHead] = {}
     for head in heads:
         if head.site not in found or head.seq > found[head.site].seq:

@@ -32,11 +32,18 @@ class Heads:
         found = [head for path in there for head in read_heads(path)]
         found += heads_from_json(kept) if kept else ()
         self._newest: dict[str, KeptHead] = newest(found)
+        self._seen = {site: note_of(head.head) for site, head in self._newest.items()}
 
     def follows(self, site: str, note: bytes | None) -> str:
-        """Return why a site's head cannot follow the last one; empty where it can."""
-        last = self._newest.get(site)
-        return why_not(None if last is None else note_of(last.head), note)
+        """Return why a site's head cannot follow the last one it showed; empty where it can.
+
+        Every head that can is the last one from then on: so a head that came with keys binds the
+        one that comes with the vector.
+        """
+        why = why_not(self._seen.get(site), note)
+        if note is not None and not why:
+            self._seen[site] = note
+        return why
 
     def keep(self, outcome: Outcome) -> None:
         """Keep the heads that a sum's contributors showed, and who countersigned them.
@@ -44,7 +51,7 @@ class Heads:
         Raises:
             EnvironmentFault: the disk is full or a folder cannot be written.
         """
-        self._newest = newest((*Witness(outcome.signed).heads(), *self._newest.values()))
+        self._newest = newest((*self._newest.values(), *Witness(outcome.signed).heads()))
         for path in self._files:
             write_atomically(path, self.text().encode())
 

@@ -160,7 +160,7 @@ class Sums:
             keys = self._keys[task] = _Keys(made, number, context.steps)
         step = number - keys.first
         if number < keys.last or number >= last:
-            return sum_up(keys.keyed, step, hashed, carrier)
+            return sum_up(keys.keyed, step, hashed, carrier, self._follows)
         following = self._context(task, number + 1, last)
         outcome, keyed = sum_up_and_key(keys.keyed, step, hashed, following, carrier, self._follows)
         self._renew(task, following, keyed)

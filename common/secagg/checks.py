@@ -20,7 +20,6 @@ from common.secagg import transcript
 from common.secagg.masks import Words
 from common.secagg.messages import Advert, Commitments, Dealt, Sharer, Uploaded
 from common.secagg.roster import Context, Locks, Notes, Policy, Roster
-from common.secagg.states import Noted
 
 COORDINATOR = "coordinator"
 _CONFIRMED_BEFORE = (
@@ -152,13 +151,14 @@ def steps_agree(adverts: Sequence[Advert], steps: int) -> None:
             raise PeerMisbehaved(advert.site, f"expected keys for {steps} steps")
 
 
-def notes_follow(adverts: Sequence[Advert], seen: Sequence[Noted], notes: Notes) -> None:
-    """SHARE: what each peer publishes follows what this site had kept of it."""
-    before = {one.site: one.note for one in seen}
-    for advert in adverts:
-        why = notes.follows(before.get(advert.site), advert.note)
+def notes_follow(
+    shown: Sequence[Advert] | Sequence[Uploaded], kept: Mapping[str, bytes], notes: Notes
+) -> None:
+    """SHARE, CONFIRM: what each peer publishes follows what this site had kept of it."""
+    for one in shown:
+        why = notes.follows(kept.get(one.site), one.note)
         if why:
-            raise PeerMisbehaved(advert.site, why)
+            raise PeerMisbehaved(one.site, why)
 
 
 def enough(stage: str, sites: int, needed: int) -> None:

@@ -186,8 +186,15 @@ def _dealt_to(keying: Keying, site: str) -> list[Dealt]:
     ]
 
 
-def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
+def masked(
+    state: Masking, replies: Replies, follows: Follows = anything
+) -> tuple[Confirming, Requests]:
     """Take the masked vectors and return the CONFIRM requests: U2 to each of U2.
+
+    Args:
+        state: after MASK was asked.
+        replies: uploads, by site.
+        follows: whether the note with an upload is taken; who shows another is dropped.
 
     Raises:
         TooFewSites: fewer valid uploads than the threshold or the policy asks.
@@ -197,7 +204,7 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
         Upload,
         replies,
         step.keying.sharers,
-        lambda site, upload: _check_upload(step, site, upload),
+        lambda site, upload: _check_upload(step, site, upload, follows),
     )
     blamed = state.blamed + blamed
     enough("MASK", found, step.keying.quorum, blamed)
@@ -206,8 +213,8 @@ def masked(state: Masking, replies: Replies) -> tuple[Confirming, Requests]:
     return Confirming(step, uploads, blamed), dict.fromkeys(found, request)
 
 
-def _check_upload(step: Step, site: str, upload: Upload) -> None:
-    """Raise PeerMisbehaved unless an upload has the words of the layout and a signed hash.
+def _check_upload(step: Step, site: str, upload: Upload, follows: Follows) -> None:
+    """Raise PeerMisbehaved unless an upload has the layout's words, a signed hash, a good note.
 
     The hash itself is compared only when the sum does not open (`_blame_altered`): hashing
     all vectors would cost more than adding them up.
@@ -218,6 +225,9 @@ def _check_upload(step: Step, site: str, upload: Upload) -> None:
     parts = transcript.upload_parts(step.ctx, step.r1, one)
     if one.site != site or not roster.signed(site, one.signature, "upload", *parts):
         raise PeerMisbehaved(site, "its upload is not signed over this attempt, model and R1")
+    why = follows(site, one.note)
+    if why:
+        raise PeerMisbehaved(site, why)
 
 
 def confirmed(state: Confirming, replies: Replies) -> tuple[Unmasking, Requests]:

@@ -134,7 +134,7 @@ def open_dealings(member: Member, state: Shared, message: MaskRequest) -> Keyed:
         checks.dealing_is_the_listed(dealt, hashed, listed)
         checks.item_is_signed(dealt, hashed, policy.roster)
     steps = open_dealt(policy, me, state, message.dealt)
-    return Keyed(state.context, state.r0, state.cohort, message.sharers, 0, steps)
+    return Keyed(state.context, state.r0, state.cohort, message.sharers, 0, steps, state.notes)
 
 
 def open_dealt(

@@ -107,6 +107,7 @@ def _masked(
         len(keyed.cohort),
         tuple(sharer.site for sharer in keyed.sharers),
         keyed.steps[0].held,
+        keyed.notes,
         replace(keyed, step=keyed.step + 1, steps=later) if later else None,
     )
     return new, finished(room, replace(uploaded, signature=signature))

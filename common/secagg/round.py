@@ -53,10 +53,12 @@ def key(policy: Policy, context: Context, exchange: Exchange, follows: Follows =
     return co.shared(adverted, exchange("share", requests))
 
 
-def sum_up(keyed: Keyed, step: int, model_hash: bytes, exchange: Exchange) -> Outcome:
+def sum_up(
+    keyed: Keyed, step: int, model_hash: bytes, exchange: Exchange, follows: Follows = anything
+) -> Outcome:
     """MASK, CONFIRM and UNMASK: one sum with the keys of one step."""
     masking, requests = co.masking(keyed, step, model_hash)
-    confirming, requests = co.masked(masking, exchange("mask", requests))
+    confirming, requests = co.masked(masking, exchange("mask", requests), follows)
     unmasking, requests = co.confirmed(confirming, exchange("confirm", requests))
     return co.unmasked(unmasking, exchange("unmask", requests))
 
@@ -77,7 +79,7 @@ def sum_up_and_key(
         model_hash: of the model that the sum starts from.
         following: what the next keys are for; its model hash is empty.
         exchange: also takes the two joined stages.
-        follows: whether a site's note is taken, see coordinator.open_round.
+        follows: whether a site's note is taken, see coordinator.open_round and masked.
 
     Returns:
         the sum; and the keys, or None where too few sites made them: then key by itself,
@@ -85,7 +87,7 @@ def sum_up_and_key(
     """
     policy = keyed.keying.policy
     masking, requests = co.masking(keyed, step, model_hash)
-    confirming, requests = co.masked(masking, exchange("mask", requests))
+    confirming, requests = co.masked(masking, exchange("mask", requests), follows)
     opened, begin = co.open_round(policy, following, tuple(policy.roster), follows)
     ends, begins = part(exchange(CONFIRM_ADVERTISE, join(requests, begin)))
     unmasking, requests = co.confirmed(confirming, ends)

@@ -118,7 +118,7 @@ def share(
     checks.own_advert_is_intact(message.adverts, state.advert)
     checks.no_key_twice(message.adverts)
     checks.steps_agree(message.adverts, state.context.steps)
-    checks.notes_follow(message.adverts, state.seen, member.notes)
+    checks.notes_follow(message.adverts, _by_site(state.seen), member.notes)
     checks.lock_stage("SHARE", keying, 0, member.locks)
     _keep(member, message.adverts)
     r0 = transcript.r0(keying, message.adverts)
@@ -127,8 +127,21 @@ def share(
         keying, r0, member.name, [transcript.item_hash(item) for item in items]
     )
     signature = member.identity.sign("dealing", dealing_hash)
-    new = Shared(state.context, state.channel_secret, state.secrets, r0, cohort, own, dealing_hash)
+    new = Shared(
+        state.context,
+        state.channel_secret,
+        state.secrets,
+        r0,
+        cohort,
+        own,
+        dealing_hash,
+        tuple(Noted(one.site, one.note) for one in message.adverts if one.note is not None),
+    )
     return new, encode(Dealing(member.name, items, signature))
+
+
+def _by_site(notes: Sequence[Noted]) -> dict[str, bytes]:
+    return {one.site: one.note for one in notes}
 
 
 def _keep(member: Member, shown: Sequence[Advert] | Sequence[Uploaded]) -> None:
@@ -140,7 +153,8 @@ def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, b
     """CONFIRM: sign the list of uploads, and lock the model against a sum of other sites.
 
     Raises:
-        PeerMisbehaved: an upload unsigned, altered, missing, or from outside U1.
+        PeerMisbehaved: an upload unsigned, altered, missing, from outside U1, or with a note that
+            does not follow the one that came with the keys.
         TooFewSites: fewer uploads than the threshold or the policy asks.
         OutOfOrder: the message is for another attempt, or CONFIRM was answered.
         PrivacyError: the site already confirmed a sum of other sites on this model.
@@ -153,6 +167,7 @@ def confirm(member: Member, state: Masked, request: bytes) -> tuple[Confirmed, b
     checks.enough("CONFIRM", len(names), member.policy.quorum(state.cohort_size))
     checks.own_upload_is_intact(message.uploads, member.name, state.y_hash)
     checks.uploads_are_signed(message.uploads, state.ctx, state.r1, member.policy.roster)
+    checks.notes_follow(message.uploads, _by_site(state.notes), member.notes)
     checks.lock_stage("CONFIRM", state.context.keying, state.step, member.locks)
     checks.lock_model(state.context, state.step, state.model_hash, names, member.locks)
     _keep(member, message.uploads)

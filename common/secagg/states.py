@@ -54,7 +54,7 @@ class StepKeying:
 
 @dataclass(frozen=True)
 class Noted:
-    """The newest note of a peer that a site kept."""
+    """A note of a site: the newest that was kept of a peer, or the one that came with its keys."""
 
     site: str
     note: bytes
@@ -73,7 +73,7 @@ class Advertised:
 
 @dataclass(frozen=True)
 class Shared:
-    """The site has dealt shares of its secrets to the cohort U0."""
+    """The site has dealt shares of its secrets to the cohort U0; `notes` came with its keys."""
 
     context: Context
     channel_secret: bytes = field(repr=False)
@@ -82,6 +82,7 @@ class Shared:
     cohort: tuple[str, ...]
     own: tuple[HeldShares, ...] = field(repr=False)
     dealing_hash: bytes
+    notes: tuple[Noted, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Keyed:
     sharers: tuple[Sharer, ...]
     step: int
     steps: tuple[StepKeying, ...] = field(repr=False)
+    notes: tuple[Noted, ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Masked:
     cohort_size: int
     sharers: tuple[str, ...]
     held: tuple[HeldShares, ...] = field(repr=False)
+    notes: tuple[Noted, ...]
     rest: Keyed | None
 
 
@@ -144,15 +147,28 @@ _NOTED = many(struct(Noted, NAME, NOTE), MOST_SITES)
 _PAIRS = many(struct(Share, NAME, SECRET), MOST_SITES)
 _SHARERS = many(struct(Sharer, NAME, HASH), MOST_SITES)
 _STEPS = many(struct(StepKeying, SECRET, _PAIRS, _HELD), MOST_STEPS)
-_KEYED = struct(Keyed, CONTEXT, HASH, _NAMES, _SHARERS, U16, _STEPS)
+_KEYED = struct(Keyed, CONTEXT, HASH, _NAMES, _SHARERS, U16, _STEPS, _NOTED)
 
 FORMS: tuple[tuple[type, Codec[State]], ...] = (
     (Advertised, struct(Advertised, CONTEXT, SECRET, _SECRETS, ADVERT, _NOTED)),
-    (Shared, struct(Shared, CONTEXT, SECRET, _SECRETS, HASH, _NAMES, _HELD, HASH)),
+    (Shared, struct(Shared, CONTEXT, SECRET, _SECRETS, HASH, _NAMES, _HELD, HASH, _NOTED)),
     (Keyed, _KEYED),
     (
         Masked,
-        struct(Masked, CONTEXT, U16, HASH, HASH, HASH, HASH, U32, _NAMES, _HELD, optional(_KEYED)),
+        struct(
+            Masked,
+            CONTEXT,
+            U16,
+            HASH,
+            HASH,
+            HASH,
+            HASH,
+            U32,
+            _NAMES,
+            _HELD,
+            _NOTED,
+            optional(_KEYED),
+        ),
     ),
     (
         Confirmed,

@@ -98,7 +98,11 @@ def both_secrets(at: Coordinator) -> Found:
 
 
 def replay(at: Coordinator) -> Found:
-    """After a whole round: UNMASK again, the round again, and once more without the victim."""
+    """After a whole round: UNMASK again, the round again, and once more without the victim.
+
+    MASK of that last one may be answered, for a round that broke off is made again; CONFIRM sees
+    that the sites are others.
+    """
     context = at.context()
     step, uploads = _masked(at, at.keyed(context))
     given = at.ask("confirm", dict.fromkeys(SITES, _confirm(step, uploads)))
@@ -109,8 +113,8 @@ def replay(at: Coordinator) -> Found:
     at.cheat("advertise", requests)
     differences = list[Words]()
     with suppress(ProtocolError):
-        rest = at.keyed(context.retry(), OTHERS)
-        differences = [whole_W - sum_up(rest, 0, at.hashed(), at.cheat).words_W]
+        rest, requests = co.masking(at.keyed(context.retry(), OTHERS), 0, at.hashed())
+        differences = [whole_W - _finished(at, rest, at.ask("mask", requests))]
     return at.found(context, differences, len(SITES))
 
 

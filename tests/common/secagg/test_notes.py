@@ -102,6 +102,44 @@ def test_the_coordinator_drops_a_site_by_its_note_and_goes_on(table):
     assert [(one.site, one.reason) for one in outcome.blamed] == [("site-04", said)]
 
 
+def swapped(four, site, sites):
+    """An exchange in which a site's ledger is an older copy while it is charged for its vector."""
+
+    def exchange(stage, requests):
+        if stage == "mask":
+            for name in four.names:
+                four.notes[name].own = head(name, 3 if name == site else 6)
+        return sites(stage, requests)
+
+    return exchange
+
+
+def test_an_older_ledger_put_in_between_keys_and_vector_is_refused_by_every_peer(table):
+    four = table(4)
+    with pytest.raises(TooFewSites) as error:
+        four.play(swapped(four, "site-03", four.sites()))
+    said = "refused: its ledger went back: it ends at entry 3, entry 5 was seen"
+    for accuser in ("site-00", "site-01", "site-02"):
+        assert f"site-03: {accuser} {said}" in str(error.value)
+
+
+def test_the_coordinator_drops_a_site_whose_ledger_went_back_between_keys_and_vector(table):
+    five, shown = table(5), {}
+    sites = five.sites()
+
+    def follows(site, note):
+        why = why_not(shown.get(site), note)
+        if not why:
+            shown[site] = note
+        return why
+
+    exchange = swapped(five, "site-04", sites)
+    keyed = key(five.policy, five.context, exchange, follows)
+    outcome = sum_up(keyed, 0, five.context.model_hash, exchange, follows)
+    assert outcome.contributors == five.names[:4]
+    assert [one.site for one in outcome.blamed] == ["site-04"]
+
+
 def test_a_site_may_publish_nothing_where_nobody_asks(table):
     """The protocol itself asks for no notes; the sites' own Notes do."""
     four = table(4)

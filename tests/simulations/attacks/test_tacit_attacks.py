@@ -28,7 +28,10 @@ FINISHED = ("Finished", "'advertise'")
 UNCONFIRMED = "UNMASK: expected 4 confirmations of the list this site confirmed, got {}"
 NOT_SIGNED = "coordinator: the upload of '{}' is not signed by it"
 OTHER_MODEL = "coordinator: sent another model than the attempt is about"
-CONFIRMED = "this site already confirmed a 'train' sum on this very model"
+CONFIRMED = (
+    "this site already confirmed a 'train' sum on this very model, in another round or over other "
+    "sites; a sum that broke off can be made again over the very same sites only"
+)
 OLD = "round 1 attempt 0 is not newer than round 1 attempt 0"
 
 
@@ -45,7 +48,7 @@ EXPECTED = {
     | all_of(OTHERS, "unmask", "OutOfOrder", CANNOT.format("unmask", *FINISHED)),
     "replay": all_of(SITES, "unmask", "OutOfOrder", CANNOT.format("unmask", *FINISHED))
     | all_of(SITES, "advertise", "Replayed", OLD)
-    | all_of(OTHERS, "mask", "PrivacyError", CONFIRMED),
+    | all_of(OTHERS, "confirm", "PrivacyError", CONFIRMED),
     "two_lists": all_of(("aspen", "birch", "cedar"), "unmask", "TooFewSites", UNCONFIRMED.format(3))
     | all_of(("elder", "hazel"), "unmask", "TooFewSites", UNCONFIRMED.format(2)),
     "different_models": {(VICTIM, "mask", "PeerMisbehaved", OTHER_MODEL)}

@@ -130,7 +130,7 @@ def bad_requests(vector: dict, table) -> dict[str, tuple]:
         "advertise": bad_starts(request(AdvertiseRequest, "advertise")),
         "share": bad_adverts(request(ShareRequest, "share"), table),
         "mask": bad_dealings(request(MaskRequest, "mask")),
-        "confirm": bad_uploads(request(ConfirmRequest, "confirm")),
+        "confirm": bad_uploads(vector, request(ConfirmRequest, "confirm"), table),
         "unmask": bad_confirmations(request(UnmaskRequest, "unmask"), table),
     }
     out = {
@@ -173,8 +173,13 @@ def bad_dealings(mask: MaskRequest) -> dict[str, tuple]:
     }  # fmt: skip
 
 
-def bad_uploads(confirm: ConfirmRequest) -> dict[str, tuple]:
+def bad_uploads(vector: dict, confirm: ConfirmRequest, table) -> dict[str, tuple]:
+    r1 = states.load(raw_of(vector, "mask", ME, "state")).r1
+    back = replace(confirm.uploads[0], note=note_of(Head(2, "22" * 32)))
+    parts = transcript.upload_parts(confirm.ctx, r1, back)
+    back = replace(back, signature=table.identities["site-00"].sign("upload", *parts))
     return {
+        "head_of_upload_went_back": (replace(confirm, uploads=(back, *confirm.uploads[1:])), "PeerMisbehaved", "site-00: its ledger went back"),
         "altered_y_hash": (replace(confirm, uploads=entry(confirm.uploads, "site-00", y_hash=bytes(32))), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
         "head_of_upload_altered": (replace(confirm, uploads=entry(confirm.uploads, "site-00", note=OTHER)), "PeerMisbehaved", "the upload of 'site-00' is not signed by it"),
         "own_upload_missing": (replace(confirm, uploads=without(confirm.uploads, ME)), "TooFewSites", "CONFIRM"),
