@@ -10,8 +10,8 @@ from rich.console import Console
 from client import tables
 from client.data.check import survey_for
 from client.data.check_page import write_page
-from client.data.feasible import EPSILONS, SITES
 from client.data.extracting import encoder_command, features_command
+from client.data.feasible import EPSILONS, SITES
 from client.data.importers import PRESETS, import_corpus, options_from
 
 app = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
