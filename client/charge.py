@@ -7,7 +7,7 @@ from typing import cast
 from client.session import Session
 from common.budget import round_event
 from common.config import Study
-from common.errors import OutOfOrder, Replayed
+from common.errors import BudgetSpent, OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
@@ -21,15 +21,29 @@ def charge(session: Session, context: Context) -> Iterator[None]:
     """Reserve before the block, commit after it; a block that fails stays charged in full.
 
     Raises:
-        BudgetSpent: the round would exceed the study's or the site's cap; nothing was charged.
+        BudgetSpent: the round would exceed the study's or the site's cap, or the study was
+            evaluated as often as the site allows; nothing was charged.
         Replayed: this very round was charged before.
         LedgerError: the ledger is damaged or cannot be written.
     """
     ledger = session.ledger
     ledger.open_study(_opening(session))
+    if context.task == "evaluate":
+        _check_evaluations(session)
     reservation = _reserve(session, context)
     yield
     ledger.commit(reservation)
+
+
+def _check_evaluations(session: Session) -> None:
+    """Bound the exact counts of one study: each says a little of the persons behind it."""
+    study, most = session.study.name, session.site.policy.max_evaluations
+    done = session.ledger.times(study, WHAT["evaluate"])
+    if done >= most:
+        raise BudgetSpent(
+            f"study {study!r} was evaluated here {done} times, over all its runs; at most {most}. "
+            "policy.yaml, max_evaluations: raise it there, or ask for fewer evaluations."
+        )
 
 
 def _reserve(session: Session, context: Context) -> Reservation:

@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from client.balance import balanced, weights_by_person, weights_by_site
 from client.charge import charge
 from client.data.arrays import SiteData
 from client.evaluate import evaluation_counts
-from client.session import Session, presence
+from client.session import Session, presence, without
 from client.train import (
     Batch,
     PrivateStep,
@@ -75,11 +76,19 @@ def entropy_of(session: Session, context: Context) -> Entropy:
 
 
 def enough(session: Session, data: SiteData) -> SiteData:
-    """The clips, or none of them where fewer persons than the site's min_persons stand behind."""
-    persons = len(np.unique(data.person_N))
-    if persons >= session.site.policy.min_persons:
-        return data
-    return data.take(np.zeros(len(data), dtype=np.bool_))
+    """The clips, where at least min_persons of the site stand behind them; else none.
+
+    A modality that fewer persons have is left out, as if no clip had it.
+    """
+    fewest = session.site.policy.min_persons
+    if _persons(data) < fewest:
+        return data.take(np.zeros(len(data), dtype=np.bool_))
+    few = [name for name, has_N in presence(data).items() if _persons(data, has_N) < fewest]
+    return without(data, few)
+
+
+def _persons(data: SiteData, rows: NDArray[np.bool_] | slice = slice(None)) -> int:
+    return len(np.unique(data.person_N[rows]))
 
 
 def _statistics(session: Session, model: Arrays, entropy: Entropy) -> Words:
@@ -107,6 +116,7 @@ def _train(session: Session, model: Arrays, entropy: Entropy) -> Words:
 
 def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
     study, before = session.study, to_arrays(session.model)
+    data = enough(session, data)
     weight_N = np.ones(len(data), dtype=np.float32)
     if study.training.balance_classes and len(data):
         y_NC, weight_N = balanced(data, targets_of(study), weights_by_site)

@@ -240,6 +240,8 @@ class SitePolicy:
         min_persons: fewest persons of this site behind any exact number; with fewer it adds
             nothing to the sum.
         max_rounds: most training rounds of one run.
+        max_evaluations: most evaluations of one study over all its runs; each leaves as exact
+            counts, which no ε speaks of.
         max_grad_norm: largest clipping norm C of a private study.
         suite: the least that protects the secure sum: "x25519", or "mlkem768_x25519", which holds
             against quantum computers too.
@@ -277,6 +279,7 @@ class SitePolicy:
     min_sites: int = 3
     min_persons: int = 3
     max_rounds: int = 1000
+    max_evaluations: int = 1000
     max_grad_norm: float = 1.0
     suite: str = "mlkem768_x25519"
     settings: dict[str, Any] = field(default_factory=dict)

@@ -269,6 +269,7 @@ POLICY_RULES: tuple[Rule, ...] = (
     ("folds", *_between(0, 1000)),
     ("declared_records", *_between(0, 1e12)),
     ("max_rounds", *_between(1, 100_000)),
+    ("max_evaluations", *_between(0, 1_000_000)),
     ("max_grad_norm", *_between(1e-6, 1e6)),
     ("fold_offset", lambda value: value is None or 0 <= value <= 1e9, "a number from 0, or null"),
     ("publish_budget", *_one_of("nothing", "study", "all")),

@@ -85,8 +85,10 @@ delta: {delta}
 # Whether studies without differential privacy may run at all.
 allow_without_privacy: false
 
-# The most training rounds of one run, and the largest clipping norm C of a private study.
+# The most training rounds of one run, the most evaluations of one study over all its runs (each
+# leaves as exact counts, which no epsilon speaks of), and the largest clipping norm C.
 max_rounds: 200
+max_evaluations: 200
 max_grad_norm: 1.0
 
 # --- The secure sum ------------------------------------------------------------------------

@@ -182,6 +182,10 @@ class Ledger:
         """Return everything released here, or for one study, merged by equal cost."""
         return tuple(self._read().events(study))
 
+    def times(self, study: str, what: str) -> int:
+        """Return how many charges were made for a study and a purpose, in whatever run."""
+        return sum(key[0] == study and key[-1] == what for key in self._read().keys)
+
     def studies(self) -> dict[str, StudyAccount]:
         """Return every study's account, by name."""
         return study_accounts(self._read())

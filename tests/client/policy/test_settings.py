@@ -7,7 +7,7 @@ import pytest
 
 from client.policy import gate_settings
 from client.policy.settings import fits
-from client.session import session
+from client.session import Sessions
 from common.config import SitePolicy
 from common.errors import PolicyRefused
 from common.models.registry import build
@@ -112,7 +112,7 @@ def test_a_run_config_is_held_to_it_before_data_is_read(lay_table):
         overrides = overrides_from_run_config(
             {k.replace("__", "."): v for k, v in run_config.items()}
         )
-        return session.__wrapped__(folder, table.config["study"], overrides, ())
+        return Sessions()(folder, table.config["study"], overrides, ())
 
     assert ask(training__num_server_rounds="2", seed="").study.training.num_server_rounds == 2
     with pytest.raises(PolicyRefused, match="sets seed"):
