@@ -82,14 +82,9 @@ def score_head(width: int, scores: int, hidden: int, dropout: float) -> nn.Modul
 
     Its last layer starts at zero, so that an untrained model says that it knows nothing.
     """
-    last = zeroed(nn.Linear(width, scores))
+    last = nn.Linear(width, scores)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
     if hidden == 0:
         return last
     return nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout), last)
-
-
-def zeroed(layer: nn.Linear) -> nn.Linear:
-    """Return the layer with its parameters set to zero."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -26,7 +26,7 @@ from common.models.encoders import (
     where_present,
 )
 from common.models.fusion import Fusion, GatedAttention, Late, MaskedMean, SmallTransformer
-from common.models.heads import score_head, zeroed
+from common.models.heads import score_head
 from common.targets import targets_of
 
 Shape = tuple[int, ...]
@@ -133,11 +133,20 @@ def build_for(study: Study, shapes: Mapping[str, Shape]) -> Multimodal:
     }
     fusion = seeded(seed, "fusion", partial(fusion_type, len(encoders), width, model.dropout))
     if fusion_type.tokens_are_logits:
-        for encoder in encoders.values():
-            zeroed(encoder.project)
+        for name, encoder in encoders.items():
+            seeded(seed, f"{name} scores", partial(next_to_zero, encoder.project))
         return Multimodal(encoders, fusion, nn.Identity(), *absence)
     head = seeded(seed, "head", partial(score_head, width, scores, model.hidden, model.dropout))
     return Multimodal(encoders, fusion, head, *absence)
+
+
+def next_to_zero(layer: nn.Linear) -> None:
+    """Let a layer of scores begin where it knows nothing, and yet otherwise for every seed.
+
+    A site never sums twice over one model, so that two runs must not begin with the same.
+    """
+    nn.init.normal_(layer.weight, std=1e-6)
+    nn.init.zeros_(layer.bias)
 
 
 def encoder_for(study: Study, modality: str, shape: Shape, width: int) -> Encoder:
