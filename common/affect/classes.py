@@ -11,6 +11,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from common.affect.calibration import (
+    FIXED_POINT,
+    calibration_counts,
+    calibration_error,
+    calibration_lanes,
+    fixed_point,
+)
 from common.affect.metrics import Metrics
 from common.affect.moments import (
     IntArray,
@@ -22,10 +29,7 @@ from common.affect.moments import (
 )
 from common.errors import ConfigError, DataError
 
-BINS = 10
-CALIBRATION = ("clips", "right", "confidence")
-FIXED_POINT = 2**20
-"""Log-losses and confidences are summed as integers, in units of 2^-20."""
+CALIBRATION = ("calibration/clips", "calibration/right", "calibration/confidence")
 MOST_NATS = 32.0
 """A clip's log-loss is cut here, so that one clip cannot fill a lane."""
 CONFIDENCE = 0.95
@@ -38,7 +42,7 @@ def evaluation_lanes(classes: tuple[str, ...]) -> tuple[str, ...]:
         *(f"confusion/{truth}/{given}" for truth in classes for given in classes),
         "abstained",
         "log_loss",
-        *(f"calibration/{what}/{b}" for what in CALIBRATION for b in range(BINS)),
+        *calibration_lanes(CALIBRATION),
     )
 
 
@@ -70,14 +74,14 @@ def person_counts(
     truth_NC = _one_hot(y_NC)
     given_NC = _one_hot(probabilities_NC) * answered_N[:, None]
     row_NK = np.concatenate([truth_NC * given_NC, truth_NC, given_NC], axis=1)
-    confusion_CC = truth_NC.T @ given_NC
+    confusion_CC, right_N = truth_NC.T @ given_NC, (truth_NC * given_NC).any(axis=1)
     nats_N = -(y_NC * np.log(np.maximum(probabilities_NC, np.exp(-MOST_NATS)))).sum(axis=1)
     lanes = moment_counts("", _person_names(classes), sum_by_person(row_NK, person_N))
     rest = [
         *confusion_CC.reshape(-1),
         np.sum(~answered_N),
         fixed_point(nats_N),
-        *_calibration_counts(probabilities_NC, (truth_NC * given_NC).sum(axis=1)),
+        *calibration_counts(probabilities_NC.max(axis=1, initial=0.0), right_N),
     ]
     names = evaluation_lanes(classes)[len(lanes) :]
     return lanes | dict(zip(names, map(int, rest), strict=True))
@@ -111,7 +115,7 @@ def metrics_from_lanes(
         },
         confusion_CC=tuple(tuple(confusion[i * size : (i + 1) * size]) for i in range(size)),
         log_loss=lanes["log_loss"] / FIXED_POINT / clips,
-        calibration_error=_calibration_error(lanes),
+        calibration_error=calibration_error(lanes, CALIBRATION),
         persons=moments.persons,
         clips=int(clips),
         abstained=lanes["abstained"],
@@ -126,11 +130,6 @@ def sum_by_person(row_NK: IntArray, person_N: IntArray) -> IntArray:
     total_PK = np.zeros((len(persons_P), row_NK.shape[1]), dtype=np.int64)
     np.add.at(total_PK, index_N, row_NK)
     return total_PK
-
-
-def fixed_point(values: NDArray[np.floating]) -> int:
-    """Sum non-negative numbers as an integer in units of 2^-20."""
-    return round(float(np.sum(values, dtype=np.float64)) * FIXED_POINT)
 
 
 def _person_names(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,25 +159,6 @@ def _check(
             "evaluation: expected finite probabilities, found NaN or infinity: the model has "
             "diverged; lower training.learning_rate"
         )
-
-
-def _calibration_counts(probabilities_NC: NDArray[np.floating], right_N: IntArray) -> list[int]:
-    confidence_N = probabilities_NC.max(axis=1, initial=0.0)
-    bin_N = np.minimum((confidence_N * BINS).astype(np.int64), BINS - 1)
-    return [
-        *np.bincount(bin_N, minlength=BINS),
-        *np.bincount(bin_N, weights=right_N, minlength=BINS).astype(np.int64),
-        *(fixed_point(confidence_N[bin_N == b]) for b in range(BINS)),
-    ]
-
-
-def _calibration_error(lanes: Mapping[str, int]) -> float:
-    """Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3."""
-    clips_B, right_B, confidence_B = (
-        np.array([lanes[f"calibration/{what}/{b}"] for b in range(BINS)], dtype=np.float64)
-        for what in CALIBRATION
-    )
-    return float(np.abs(right_B - confidence_B / FIXED_POINT).sum() / clips_B.sum())
 
 
 def _f1(sum_K: NDArray[np.complex128]) -> NDArray[np.complex128]:

@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from common.affect.classes import BINS, CONFIDENCE, FIXED_POINT, fixed_point, sum_by_person
+from common.affect.calibration import calibration_counts, calibration_error, calibration_lanes
+from common.affect.classes import CONFIDENCE, sum_by_person
 from common.affect.moments import (
     Estimate,
     IntArray,
     Lanes,
-    Moments,
     estimate,
     moment_counts,
     moment_lanes,
@@ -26,7 +26,7 @@ from common.affect.moments import (
 
 PREFIX = "label/"
 COUNTS = ("right", "held", "said", "known")
-BINNED = ("clips", "held", "probability")
+CALIBRATION = tuple(f"{PREFIX}calibration/{what}" for what in ("clips", "held", "probability"))
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class LabelMetrics:
 
 def label_lanes(labels: tuple[str, ...]) -> tuple[str, ...]:
     """Name the integers that a site contributes for these labels, in their order."""
-    bins = (f"{PREFIX}calibration/{what}/{b}" for what in BINNED for b in range(BINS))
-    return (*moment_lanes(PREFIX, _names(labels)), *bins) if labels else ()
+    moments = moment_lanes(PREFIX, _names(labels))
+    return (*moments, *calibration_lanes(CALIBRATION)) if labels else ()
 
 
 def label_counts(
@@ -84,7 +84,7 @@ def label_counts(
     by_person_PK = sum_by_person(rows_NK[some_N], person_N[some_N])
     lanes = moment_counts(PREFIX, _names(labels), by_person_PK)
     known_NL = np.isfinite(held_NL)
-    binned = _binned(probability_NL[known_NL], held_NL[known_NL] > 0.5)
+    binned = calibration_counts(probability_NL[known_NL], held_NL[known_NL] > 0.5)
     return lanes | dict(zip(label_lanes(labels)[len(lanes) :], binned, strict=True))
 
 
@@ -101,7 +101,9 @@ def label_metrics(
     lanes: Mapping[str, int], labels: tuple[str, ...], confidence: float = CONFIDENCE
 ) -> LabelMetrics | None:
     """Read every figure from the lanes summed over sites; None where no answer is known."""
-    moments = read_moments(PREFIX, _names(labels), lanes) if labels else Moments(0, *_NOTHING)
+    if not labels:
+        return None
+    moments = read_moments(PREFIX, _names(labels), lanes)
     if not moments.persons:
         return None
     _, held_L, _, known_L = np.split(moments.sum_K, len(COUNTS))
@@ -112,7 +114,7 @@ def label_metrics(
         accuracy=interval(_accuracy),
         f1={n: interval(partial(_f1, column=i)) for i, n in enumerate(labels) if occurs_L[i]},
         held={n: float(held_L[i] / known_L[i]) for i, n in enumerate(labels) if known_L[i]},
-        calibration_error=_calibration_error(lanes),
+        calibration_error=calibration_error(lanes, CALIBRATION),
         persons=moments.persons,
         answers=int(known_L.sum()),
         absent_labels=tuple(name for i, name in enumerate(labels) if not occurs_L[i]),
@@ -120,29 +122,8 @@ def label_metrics(
     )
 
 
-_NOTHING = np.zeros(0), np.zeros((0, 0))
-
-
 def _names(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{what}/{name}" for what in COUNTS for name in labels)
-
-
-def _binned(probability_K: NDArray[np.floating], held_K: NDArray[np.bool_]) -> list[int]:
-    bin_K = np.minimum((probability_K * BINS).astype(np.int64), BINS - 1)
-    return [
-        *map(int, np.bincount(bin_K, minlength=BINS)),
-        *map(int, np.bincount(bin_K[held_K], minlength=BINS)),
-        *(fixed_point(probability_K[bin_K == b]) for b in range(BINS)),
-    ]
-
-
-def _calibration_error(lanes: Mapping[str, int]) -> float:
-    """Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3."""
-    clips_B, held_B, probability_B = (
-        np.array([lanes[f"{PREFIX}calibration/{what}/{b}"] for b in range(BINS)], dtype=np.float64)
-        for what in BINNED
-    )
-    return float(np.abs(held_B - probability_B / FIXED_POINT).sum() / clips_B.sum())
 
 
 def _f1_of_all(sum_K: NDArray[np.complex128]) -> NDArray[np.complex128]:
