@@ -7,7 +7,6 @@ with the bytes that are really there before anything is allocated.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from common.errors import ProtocolError
@@ -241,11 +240,3 @@ HASH = fixed(32)
 SECRET = fixed(32)
 NAME = text(MOST_NAME_BYTES)
 SIGNATURE = blob(64)
-
-
-def names_of(items: Sequence[Any]) -> list[str]:
-    """Return the `site` of each item; raises ProtocolError unless they are sorted and distinct."""
-    names = [item.site for item in items]
-    if any(a >= b for a, b in pairwise(names)):
-        raise ProtocolError("expected site names in ascending order, each once")
-    return names

@@ -16,10 +16,10 @@ from PIL import Image
 from client.data.encoders.folder import look_through
 from client.data.encoders.frozen import Frozen, find_frozen
 from client.data.encoders.loading import write_untrained
+from client.data.readers.audio import RATE_HZ
 from common.config import FrozenEncoder, Modality
 from common.inputs import front_end_of, options_of
 
-RATE_HZ = 16_000
 FILM_HZ, FILM_SIZE = 5, (64, 48)
 PICTURE_SIZE = (320, 240)
 SHORTEST_S, LONGEST_S = 1.0, 12.0

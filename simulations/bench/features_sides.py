@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from client.data.encoders.frozen import Frozen
 from client.data.encoders.loading import Parts, load_parts
 from client.data.extract import Heavy, extract
+from client.data.features.vector import LIMIT
 from client.data.readers.audio import RATE_HZ
 from common.errors import DataError
 
@@ -111,5 +112,5 @@ def cpu_times(sides: Sequence[Side], repetitions: int) -> tuple[list[float], lis
 def difference(plain_NF: Features, tacit_NF: Features) -> float:
     """Return the largest difference between both sides' features, both at unit size."""
     even_NF = plain_NF - plain_NF.mean(axis=1, keepdims=True)
-    even_NF = np.clip(even_NF / plain_NF.std(axis=1, keepdims=True), -5, 5)
+    even_NF = np.clip(even_NF / plain_NF.std(axis=1, keepdims=True), -LIMIT, LIMIT)
     return float(np.abs(even_NF - tacit_NF).max())

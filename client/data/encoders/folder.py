@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -203,16 +204,9 @@ def _numbers(path: Path) -> int:
     """Return how many numbers a weight file holds; its header must fit the file."""
     try:
         with safe_open(path, framework="np") as file:
-            return sum(_product(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: damaged weights: {str(error)[:120]}") from None
-
-
-def _product(shape: list[int]) -> int:
-    numbers = 1
-    for size in shape:
-        numbers *= size
-    return numbers
 
 
 def _card_licence(path: Path, papers: list[str]) -> str:
