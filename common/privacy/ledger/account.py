@@ -265,7 +265,7 @@ class Ledger:
         """
         try:
             with self._file.turn():
-                self._catch_up()
+                self._read()
                 yield
         except BaseException:
             if self._is_ahead:
@@ -273,12 +273,9 @@ class Ledger:
             raise
         self._is_ahead = False
 
-    def _catch_up(self) -> None:
+    def _read(self) -> Replay:
         for entry in self._file.rows_after(self._replay.head):
             self._replay.apply(entry)
-
-    def _read(self) -> Replay:
-        self._catch_up()
         return self._replay
 
     def _append(self, kind: str, body: dict[str, Any]) -> Entry:
