@@ -74,7 +74,8 @@ def person_counts(
     truth_NC = _one_hot(y_NC)
     given_NC = _one_hot(probabilities_NC) * answered_N[:, None]
     row_NK = np.concatenate([truth_NC * given_NC, truth_NC, given_NC], axis=1)
-    confusion_CC, right_N = truth_NC.T @ given_NC, (truth_NC * given_NC).any(axis=1)
+    confusion_CC = truth_NC.T @ given_NC
+    right_N = np.asarray((truth_NC * given_NC).any(axis=1))
     nats_N = -(y_NC * np.log(np.maximum(probabilities_NC, np.exp(-MOST_NATS)))).sum(axis=1)
     lanes = moment_counts("", _person_names(classes), sum_by_person(row_NK, person_N))
     rest = [
