@@ -76,12 +76,19 @@ def _run(grid: Grid, context: Context, folder: Path, study: Study, roster: Roste
     reports(started | ({"after_round": begun.round} if begun.resumed else {}))
     _report_lost(begun, folder, reports)
     exchange = GridExchange(grid, meeting, study.secure_aggregation.stage_timeout_s, log)
-    heads = Heads((folder, _given(context, "federation")), begun.heads)
-    attempt = begun.resumed << ATTEMPTS_BITS
     if not begun.resumed:
         (folder / CONFIRMING).unlink(missing_ok=True)
-    also = heads, quorum, attempt, Confirming(folder)
-    sums = Sums(exchange, policy, study, begun.origin.run, log, *also)
+    sums = Sums(
+        exchange,
+        policy,
+        study,
+        begun.origin.run,
+        log,
+        heads=Heads((folder, _given(context, "federation")), begun.heads),
+        quorum=quorum,
+        first_attempt=begun.resumed << ATTEMPTS_BITS,
+        confirming=Confirming(folder),
+    )
     federate(sums, folder, reports, begun)
     reports({"event": "finished"})
 

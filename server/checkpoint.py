@@ -102,7 +102,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         rest, digest = json.loads(meta["run"]), meta["digest"]
         found = _checkpoint(rest, tensors)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is not a checkpoint of a run.") from error
+        raise ConfigError(
+            f"{path} is not a checkpoint of a run; give the folder of a run that broke off."
+        ) from error
     if digest != _digest(meta["run"], tensors):
         raise ConfigError(
             f"{path} was altered since it was written: its digest does not fit. Put back the copy "
@@ -147,6 +149,22 @@ def taken_up(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, resumed=checkpoint.resumed + 1)
 
 
+def new_folder(folder: Path) -> None:
+    """Make a run's folder, or take one that is empty.
+
+    Raises:
+        ConfigError: something is in it.
+        EnvironmentFault: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir())
+    except OSError as error:
+        raise EnvironmentFault(f"{folder} cannot be made: {error.strerror}.") from error
+    if taken:
+        raise ConfigError(f"{folder} is not empty; a run needs a folder of its own.")
+
+
 @contextmanager
 def alone(folder: Path, wait_s: float = ALONE_S) -> Iterator[None]:
     """Hold a run's folder: what is left of a broken run must not write beside the one that goes on.
@@ -167,7 +185,9 @@ def alone(folder: Path, wait_s: float = ALONE_S) -> Iterator[None]:
     try:
         while not _held(descriptor):
             if time.monotonic() > deadline:
-                raise EnvironmentFault(f"Another process still works on the run in {folder}.")
+                raise EnvironmentFault(
+                    f"Another process still works on the run in {folder}; wait for it, or end it."
+                )
             time.sleep(0.2)
         yield
     finally:

@@ -64,4 +64,7 @@ def _read(path: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
             task: (int(number), tuple(map(str, sites))) for task, (number, sites) in found.items()
         }
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged: it says which sites a sum needs.") from error
+        raise ConfigError(
+            f"{path} is damaged: it says which sites a sum needs. Put back the copy that the run "
+            "wrote; if there is none, start a new run."
+        ) from error

@@ -9,13 +9,13 @@ from client.app import app as client_app
 from client.session import session
 from common.budget import resolved
 from common.config import Study
-from common.errors import ConfigError, EnvironmentFault, ExitCode, TacitError
+from common.errors import ConfigError, ExitCode, TacitError
 from common.keys import read_roster
 from common.refusals import REFUSALS
 from common.settings import to_yaml
 from common.sums import parameters_of
 from server.app import app as server_app
-from server.checkpoint import CHECKPOINT, read_checkpoint
+from server.checkpoint import CHECKPOINT, new_folder, read_checkpoint
 from server.following import ERROR, Follower, Watch, progress, said
 from simulations.federation import Tap, run_in_process
 from simulations.flower import run_with_flower
@@ -84,7 +84,8 @@ def simulate(
         TacitError: whatever ended the run, with its own type.
     """
     _check_engine(engine)
-    run = _new_folder(out)
+    new_folder(out)
+    run = RunFolder(out)
     repeatable = reproducible or study.privacy.mode == "none"
     seed = study.seed if repeatable else None
     federation = prepare_federation(study, data, run.federation, seed)
@@ -157,17 +158,6 @@ def _check_engine(engine: str) -> None:
 def site_names(run: RunFolder) -> tuple[str, ...]:
     """The sites of a run, in order."""
     return tuple(read_roster(run.federation / "roster.json"))
-
-
-def _new_folder(out: Path) -> RunFolder:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(out.iterdir())
-    except OSError as error:
-        raise EnvironmentFault(f"{out} cannot be made: {error.strerror}.") from error
-    if taken:
-        raise ConfigError(f"{out} is not empty; a run needs a folder of its own.")
-    return RunFolder(out)
 
 
 def _raise_said(run: RunFolder) -> None:

@@ -12,7 +12,7 @@ from common.cards import read_coordinator_card, read_site_card
 from common.config import Study
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
 from common.processes import BIN, FLOWER
-from server.checkpoint import CHECKPOINT, read_checkpoint, write_atomically
+from server.checkpoint import CHECKPOINT, new_folder, read_checkpoint, write_atomically
 from server.coordinator.folder import CARD, CARDS
 from server.coordinator.processes import port_of
 from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection
@@ -58,7 +58,7 @@ def submit(root: Path, study: Study, asked: Asked, out: Path, watch: Watch) -> N
     fewest = study.secure_aggregation.min_sites
     if len(card.sites) < fewest:
         raise TooFewSites(f"{len(card.sites)} sites are enrolled; the study needs {fewest}.")
-    _fresh(out)
+    new_folder(out)
     write_atomically(out / ASKED, (json.dumps(asdict(asked), indent=1) + "\n").encode())
     _follow(root, asked, out, Follower(out, watch))
 
@@ -172,13 +172,3 @@ def _run_config(root: Path, asked: Asked, out: Path, resume: bool) -> RunConfig:
         "wait-s": str(asked.wait_s),
         **{key.replace("_", "-"): value for key, _, value in pairs},
     }
-
-
-def _fresh(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(out.iterdir())
-    except OSError as error:
-        raise EnvironmentFault(f"{out} cannot be made: {error.strerror}.") from error
-    if taken:
-        raise ConfigError(f"{out} is not empty; a run needs a folder of its own.")
