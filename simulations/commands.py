@@ -14,7 +14,7 @@ from common.settings import differences_yaml, load_study, study_names
 from common.targets import asked_for
 from simulations.console import aside, console, following
 from simulations.corpus import write_corpus
-from simulations.crossval import repeat_study, spread_table, variants
+from simulations.crossval import check_folds, repeat_study, spread_table, variants
 from simulations.curves import (
     curves_json,
     plan_curves,
@@ -94,8 +94,7 @@ def crossval_command(
 ) -> None:
     """Run a study over folds of persons (or seeds) and say mean and spread."""
     chosen = load_study(study, settings or ())
-    if folds == 1:
-        raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
+    check_folds(folds)
     runs = variants(chosen, folds or chosen.split.folds, seeds)
     where, target = data or Path("data") / chosen.name, _out(chosen, out)
     found = []
@@ -156,10 +155,8 @@ def missing_command(
     """Run a study while more and more modalities are missing, masked and filled with zeros."""
     chosen = load_study(study, settings or ())
     plan = plan_missing(chosen, rates, protocol, draws, folds, seeds)
-    where, target = (
-        data or Path("data") / chosen.name,
-        out or Path("runs") / f"{chosen.name}-missing",
-    )
+    where = data or Path("data") / chosen.name
+    target = out or Path("runs") / f"{chosen.name}-missing"
     found = run_missing(plan, where, target, partial(following, on=aside if as_json else console))
     picture = write_missing(found, target)
     if as_json:

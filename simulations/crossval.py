@@ -10,6 +10,7 @@ from rich.table import Table
 
 from common.affect.figures import main_figures
 from common.config import Study
+from common.errors import ConfigError
 from server.following import Watch
 from simulations.result import read_rounds
 from simulations.studies import simulate
@@ -42,6 +43,16 @@ class Spread:
 
     mean: float
     deviation: float
+
+
+def check_folds(folds: int) -> None:
+    """Refuse a single fold: it leaves nobody to train on.
+
+    Raises:
+        ConfigError: one fold is asked for.
+    """
+    if folds == 1:
+        raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
 
 
 def variants(study: Study, folds: int, seeds: int) -> dict[str, Study]:

@@ -10,7 +10,7 @@ from common.config import Study
 from common.errors import ConfigError
 from common.settings import load_study
 from server.checkpoint import write_atomically
-from simulations.crossval import Repeat, spread, variants
+from simulations.crossval import Repeat, check_folds, spread, variants
 from simulations.kept import Following, kept_runs
 from simulations.report.curves import CurvePoint, Curves, draw_curves
 
@@ -99,8 +99,7 @@ def plan_curves(
     name = found.name
     if not found.classes:
         raise ConfigError(f"{name} has no classes; expected a study with a UAR to draw.")
-    if folds == 1:
-        raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
+    check_folds(folds)
     folder = out or Path("runs") / f"{name}-curves"
     return Plan(study, settings, data or Path("data") / name, folder, folds, seeds, draws)
 

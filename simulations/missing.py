@@ -14,7 +14,7 @@ from common.config import Study
 from common.errors import ConfigError
 from common.missing import Missing
 from server.checkpoint import write_atomically
-from simulations.crossval import Repeat, spread, variants
+from simulations.crossval import Repeat, check_folds, spread, variants
 from simulations.kept import Following, kept_runs
 from simulations.report.missing import MissingCurves, MissingPoint, draw_missing
 
@@ -62,8 +62,8 @@ def plan_missing(
     """A plan from what was typed; rates in percent, such as "0,25,50".
 
     Raises:
-        ConfigError: a rate or the protocol is not one, or the study has a single modality or no
-            classes.
+        ConfigError: a rate or the protocol is not one, a single fold is asked for, or the study
+            has a single modality or no classes.
     """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol is {protocol!r}; expected {' or '.join(PROTOCOLS)}.")
@@ -79,8 +79,7 @@ def plan_missing(
         raise ConfigError(f"--rates is {rates!r}; expected percents like 0,25,50.") from None
     if not all(0 <= rate <= 0.95 for rate in found):
         raise ConfigError(f"--rates is {rates!r}; expected percents from 0 to 95.")
-    if folds == 1:
-        raise ConfigError("--folds is 1; expected 2 or more, or 0 for the study's own.")
+    check_folds(folds)
     return MissingPlan(study, tuple(found), protocol, draws, folds, seeds)
 
 
