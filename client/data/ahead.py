@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from client.data.encoders.frozen import record_of
 from client.data.encoders.naming import encoders_given
 from client.data.extract import Extractor, Heavy, extract, extractor_for
 from client.data.load import by_source, clips_of
@@ -192,12 +191,5 @@ def _modality(
         len(groups) - known - failed,
         failed,
         round(time.monotonic() - begun, 3),
-        encoder_record(extractor),
+        extractor.frozen.record if isinstance(extractor, Heavy) else None,
     )
-
-
-def encoder_record(extractor: Extractor) -> dict[str, Any] | None:
-    """Return which files make the features; None for a front end without weights."""
-    if not isinstance(extractor, Heavy):
-        return None
-    return record_of(extractor.options["model"], extractor.frozen.folder)

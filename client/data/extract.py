@@ -11,7 +11,7 @@ import torch
 
 from client.data.arrays import FloatArray
 from client.data.cache import cache_key, keep_record, load_cached, store_cached, window_name
-from client.data.encoders.frozen import VERSION, Frozen, find_frozen, record_of
+from client.data.encoders.frozen import VERSION, Frozen, find_frozen
 from client.data.features import front_end
 from client.data.features.base import FrontEnd, Window
 from client.data.manifest import Source
@@ -37,6 +37,7 @@ class Job:
         key: of its cache entry; "" keeps nothing.
         known: window's name -> features.
         todo: windows that are not known yet.
+        fault: what is wrong with it, once that is known.
         is_cached: whether all of it was known before.
     """
 
@@ -167,8 +168,8 @@ class Heavy:
 
     def record(self, cache: Path) -> None:
         """Keep names, hashes and licence of the encoder's files."""
-        record = record_of(self.options["model"], self.frozen.folder)
-        keep_record(cache, f"{self.options['model']}-{self.frozen.folder.sha256[:16]}", record)
+        name = f"{self.options['model']}-{self.frozen.folder.sha256[:16]}"
+        keep_record(cache, name, self.frozen.record)
 
 
 def extractor_for(

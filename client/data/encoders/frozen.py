@@ -60,6 +60,11 @@ class Frozen:
             )
         return kind
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is kept beside features, see `record_of`."""
+        return record_of(self.options["model"], self.folder)
+
     def vectors(
         self, clips: Iterable[tuple[K, Source, Window]]
     ) -> Iterator[tuple[K, FloatArray | DataError]]:
