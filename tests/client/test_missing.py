@@ -111,6 +111,10 @@ def test_filling_with_zeros_counts_what_is_absent_and_masking_does_not(tiny_stud
 
 def test_names_of_persons_and_clips_alone_decide():
     data = make_data()
-    renamed = replace(data, person_ids=tuple(reversed(data.person_ids)))
-    by_clip = Missing(0.5)
+    x = {name: 2 * values for name, values in data.x.items()}
+    other = replace(data, x=x, y_NC=1 - data.y_NC)
+    renamed = replace(other, person_ids=tuple(reversed(data.person_ids)))
+    by_clip, by_person = Missing(0.5), Missing(0.5, by="person")
     np.testing.assert_array_equal(shown(data, by_clip), shown(renamed, by_clip))
+    np.testing.assert_array_equal(shown(data, by_person), shown(other, by_person))
+    assert (shown(data, by_person) != shown(renamed, by_person)).any()

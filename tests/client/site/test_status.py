@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -92,7 +93,7 @@ def test_a_port_that_is_taken_is_said(port: int) -> None:
 
 
 def test_somebody_else_at_the_port_has_no_status(port: int) -> None:
-    server = grpc.server(__import__("concurrent.futures").futures.ThreadPoolExecutor(1))
+    server = grpc.server(ThreadPoolExecutor(1))
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
