@@ -6,31 +6,9 @@ way, and every loss is a cross-entropy against shares (common.targets), so that 
 not known adds nothing: neither to the loss nor to any gradient.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-
-@dataclass(frozen=True)
-class Head:
-    """How one kind of target reads its columns of scores.
-
-    Guarantees: the gradient of a clip's loss in a score is a share less a share, hence within
-    ±1 however far off the answer is; scores of zero say that nothing is known: all classes alike,
-    the middle of a range, yes as likely as no.
-
-    Args:
-        columns: columns of targets for each score.
-        log_shares: scores (B, K) -> logarithms of shares (B, K × columns), all finite.
-        answer: scores (B, K) -> shares of classes, or places from 0 to 1 (B, K).
-    """
-
-    columns: int
-    log_shares: Callable[[Tensor], Tensor]
-    answer: Callable[[Tensor], Tensor]
 
 
 def class_shares(score_BC: Tensor) -> Tensor:
@@ -49,19 +27,15 @@ def either_way(score_BK: Tensor) -> Tensor:
     return functional.logsigmoid(both_BK2).flatten(1)
 
 
-HEADS: Mapping[str, Head] = {
-    "classes": Head(1, class_shares, lambda score_BC: torch.softmax(score_BC, dim=-1)),
-    "dimensions": Head(2, either_way, torch.sigmoid),
-    "labels": Head(2, either_way, torch.sigmoid),
-}
-
-
 def loss_per_clip(score_BK: Tensor, target_BT: Tensor) -> Tensor:
     """Cross-entropy against a clip's targets, summed over its heads; one value a clip.
 
     Args:
         score_BK: classes first, then dimensions and labels.
         target_BT: shares, in the columns of common.targets.
+
+    Guarantees: finite; its gradient in a score is a share less a share, hence within ±1 however
+    far off the answer is.
     """
     classes = 2 * score_BK.shape[1] - target_BT.shape[1]
     if classes == score_BK.shape[1]:
@@ -72,8 +46,12 @@ def loss_per_clip(score_BK: Tensor, target_BT: Tensor) -> Tensor:
 
 
 def answers(score_BK: Tensor, classes: int) -> Tensor:
-    """Return what scores say: shares of the classes first, then places from 0 to 1."""
-    parts = [HEADS["classes"].answer(score_BK[:, :classes])] if classes else []
+    """Return what scores say: shares of the classes first, then places from 0 to 1.
+
+    Guarantees: scores of zero say that nothing is known: all classes alike, the middle of a
+    range, yes as likely as no.
+    """
+    parts = [torch.softmax(score_BK[:, :classes], dim=-1)] if classes else []
     return torch.cat([*parts, torch.sigmoid(score_BK[:, classes:])], dim=1)
 
 

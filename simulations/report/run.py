@@ -80,7 +80,7 @@ class RunResult:
 
     Args:
         study: the study's name.
-        engine: "flwr run" or "in-process".
+        engine: "flwr run", "in-process" or "supernodes".
         mode: privacy.mode of the study: "none", "local" or "distributed".
         rounds: every evaluated round; the last one is the result.
         rounds_without_privacy: the same model trained without privacy; empty if it was not.
@@ -92,7 +92,6 @@ class RunResult:
         limits: what this run does not show or protect, one sentence each.
         parameters: trained parameters of the model.
         seconds: wall time of the run.
-        sent_mib: what the sites sent in the whole run, where it was measured.
     """
 
     study: str
@@ -108,7 +107,6 @@ class RunResult:
     limits: tuple[str, ...] = ()
     parameters: int = 0
     seconds: float = 0.0
-    sent_mib: float | None = None
 
     @property
     def found(self) -> Evaluation:

@@ -6,7 +6,7 @@ from opacus import GradSampleModule
 from opacus.validators import ModuleValidator
 
 from common.config import Modality, Model, Study
-from common.models.heads import HEADS, answers, loss_per_clip
+from common.models.heads import answers, loss_per_clip
 from common.models.registry import FUSIONS, build_for
 from common.privacy.clip_units import ROUNDING
 from common.privacy.clipping import clipped_sum
@@ -20,7 +20,8 @@ ASKED = {
     "dimensions": {"dimensions": {"valence": Dimension(), "arousal": Dimension(1, 5)}},
     "labels": {"labels": {"laughter": Label(), "tears": Label(), "sigh": Label()}},
 }
-CASES = [*HEADS, "classes dimensions", "classes labels", "classes dimensions labels"]
+KINDS = ("classes", "dimensions", "labels")
+CASES = [*KINDS, "classes dimensions", "classes labels", "classes dimensions labels"]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Full backward hook is firing"),
     pytest.mark.parametrize("case", CASES),
@@ -107,7 +108,7 @@ def test_the_loss_is_the_textbooks(case):
 
 
 def test_the_gradient_in_a_score_is_within_one_and_the_loss_finite_however_far_off(case):
-    """Quotes Head: the gradient of a clip's loss in a score is within ±1."""
+    """Quotes loss_per_clip: its gradient in a score is within ±1."""
     y_BT = drawn(case)
     for size in (1.0, 1e3, 1e30):
         shape = BATCH, targets_of(study(case)).scores
