@@ -1,7 +1,7 @@
 """What a site's commands print, as tables."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -10,8 +10,9 @@ from client.data.ahead import Pass
 from client.data.check import CheckReport
 from client.data.importers.writing import ImportReport
 from client.data.rated import Rated
+from client.personalise import Personal
 from client.predict import PersonRow
-from common.affect import Evaluation, Metrics
+from common.affect import Evaluation, Metrics, headline, main_figures
 from common.affect.classes import CONFIDENCE
 from common.affect.figures import figures_of
 
@@ -76,7 +77,6 @@ def encoder(record: Mapping[str, Any]) -> Table:
     for name, digest in {**record["files"], **record["papers"]}.items():
         table.add_row(name, digest)
     table.add_section()
-    table.add_row("all: sha256", record["sha256"], style="bold")
     table.add_row("numbers", f"{record['parameters']:,}")
     return table
 
@@ -136,3 +136,26 @@ def persons(rows: tuple[PersonRow, ...]) -> Table:
         away = (f"{100 * row.error:.1f}",) if has_error else ()
         table.add_row(row.person_id, str(row.clips), *cells, *away)
     return table
+
+
+def personal(found: Personal, record: Mapping[str, Any]) -> tuple[Table | str, ...]:
+    """A base model beside the tuned one, what that cost, and where the tuned one is."""
+    table = Table(title=f"{found.before.persons} held-out persons of {found.site}")
+    for column in ("", "before", "interval", "after", "interval"):
+        table.add_column(column, justify="right" if column else "left")
+    after = {one.name: one for one in main_figures(found.after)}
+    for one in main_figures(found.before):
+        later = after[one.name]
+        table.add_row(one.name, one.text, one.interval, later.text, later.interval)
+    return table, *_personal_said(found, record["written"])
+
+
+def _personal_said(found: Personal, written: str | None) -> Iterator[str]:
+    cost = found.cost
+    if cost is None:
+        yield "\nNo noise was added: the model tells of the persons behind it."
+    else:
+        yield f"\nε spent: {cost.epsilon:.2f}; {cost.epsilon_of_site:.2f} by this site in all."
+    if found.is_worse:
+        yield f"\nThe tuned model reads these persons WORSE by {headline(found.after).name}."
+    yield f"\n{written} holds it." if written else "\nNothing was written (--keep-worse does)."

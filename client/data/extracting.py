@@ -59,6 +59,7 @@ def encoder_command(
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
         console.print(tables.encoder(record))
+        typer.echo(f"sha256 of all, for studies and policies: {record['sha256']}")
 
 
 @contextmanager

@@ -148,14 +148,14 @@ def totals_of_the_last_round(patch):
 
 
 def no_masks(patch):
-    patch.setattr(common.secagg.masks, "apply", lambda _words_W, _plus, _minus: None)
+    patch.setattr(common.secagg.masks.Masks, "apply", lambda _self, _segment, _chunk: None)
 
 
 def one_mask_for_all(patch):
-    def same(words_W, _plus, _minus):
-        words_W += np.random.default_rng(1).integers(0, 1 << 63, len(words_W), dtype=np.uint64)
+    def same(_self, segment, chunk):
+        chunk += np.random.default_rng(segment).integers(0, 1 << 63, len(chunk), dtype=np.uint64)
 
-    patch.setattr(common.secagg.masks, "apply", same)
+    patch.setattr(common.secagg.masks.Masks, "apply", same)
 
 
 def batches_of_one_size(patch):

@@ -13,6 +13,7 @@ import server.app
 from client.app import app as client_app
 from common.errors import BudgetSpent, ExitCode, PolicyRefused, PrivacyError, Replayed
 from server.app import app as server_app
+from server.confirming import Confirming
 from server.federate import first_model
 from simulations.federation import run_in_process
 
@@ -178,7 +179,7 @@ def test_a_round_that_was_charged_is_not_replayed_where_the_locks_are_lost(
 def test_another_attempt_at_a_round_on_the_same_model_over_other_sites_ends_with_3(
     lay_table, monkeypatch
 ):
-    """A newer attempt is no replay; but what was confirmed on this model stays the only sum."""
+    """A newer attempt is no replay; but over a model the sites confirm one set of sites only."""
 
     def federate(sums, folder, report, begun):
         sums.over("train", 1, first_model(sums), 1)
@@ -186,6 +187,7 @@ def test_another_attempt_at_a_round_on_the_same_model_over_other_sites_ends_with
         sums._attempts["train"] = 1
         sums.exchange.meeting.nodes.pop("lake")
         monkeypatch.setattr(sums.exchange.meeting, "there", lambda: ())
+        sums._confirming = Confirming()
         sums.over("train", 1, first_model(sums), 1)
 
     tampered(monkeypatch, federate)
