@@ -79,16 +79,6 @@ def _rounded_up(sigma: float) -> float:
     return float(math.ceil(sigma * scale) / scale)
 
 
-def affordable_steps(
-    noise_multiplier: float, target_epsilon: float, target_delta: float, sampling_rate: float
-) -> int:
-    """Return the largest number of steps whose ε stays within `target_epsilon`; may be 0."""
-    _check(target_epsilon, target_delta, sampling_rate, 1)
-    return _most_within(
-        lambda steps: _cost(noise_multiplier, sampling_rate, steps), target_epsilon, target_delta
-    )
-
-
 def affordable_rounds(
     history: Sequence[Event],
     one_round: Event,
@@ -165,17 +155,6 @@ def right_guesses(epsilon: float, delta: float) -> int:
     if math.isinf(epsilon):
         return 100
     return min(100, math.ceil(100 * float(norm.cdf(gaussian_mu(epsilon, delta) / 2))))
-
-
-def odds_in_words(epsilon: float, delta: float, unit: str) -> str:
-    """Say what ε means, for somebody who keeps a data-protection register."""
-    whom = "a given person took part" if unit == "person" else "a given recording was used"
-    if math.isinf(epsilon):
-        return f"nothing bounds how surely somebody can tell whether {whom}"
-    return (
-        f"of 100 guesses whether {whom}, at most {right_guesses(epsilon, delta)} can be right "
-        "(50 by tossing a coin)"
-    )
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:

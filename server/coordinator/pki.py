@@ -77,19 +77,6 @@ def server_certificate(
     )
 
 
-def load_key(pem: bytes) -> PrivateKey:
-    """The EC key in a PEM file that this program wrote; raises ValueError otherwise."""
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("not an EC key")
-    return key
-
-
-def load_certificate(pem: bytes) -> x509.Certificate:
-    """The certificate in a PEM file; raises ValueError when there is none."""
-    return x509.load_pem_x509_certificate(pem)
-
-
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,

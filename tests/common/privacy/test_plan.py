@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.privacy import plan
+from common.privacy.events import ExactThroughSecureSum, PoissonSampledGaussian
 
 RUNS = [(8.0, 1e-3, 0.25, 60), (1.0, 1e-3, 0.25, 60), (3.0, 1e-5, 0.05, 500), (2.0, 1e-4, 1.0, 20)]
 
@@ -42,13 +43,23 @@ def test_a_budget_that_no_noise_meets_is_refused():
         plan.calibrate(1e-9, 1e-10, 1.0, 10**6)
 
 
-def test_the_largest_affordable_number_of_steps_is_the_largest():
-    steps = plan.affordable_steps(1.5, 4.0, 1e-3, 0.25)
-    assert plan.epsilon(1.5, 1e-3, 0.25, steps) <= 4.0 < plan.epsilon(1.5, 1e-3, 0.25, steps + 1)
+def test_the_largest_affordable_number_of_rounds_is_the_largest():
+    one = PoissonSampledGaussian(0.25, 1.5, 3, "person")
+    more = plan.affordable_rounds((one, one), one, 4.0, 1e-3, "person")
+    spent = [plan.epsilon(1.5, 1e-3, 0.25, 3 * (2 + rounds)) for rounds in (more, more + 1)]
+    assert spent[0] <= 4.0 < spent[1]
 
 
 def test_nothing_is_affordable_where_one_step_is_too_much():
-    assert plan.affordable_steps(0.5, 0.1, 1e-5, 1.0) == 0
+    one = PoissonSampledGaussian(1.0, 0.5, 1, "person")
+    assert plan.affordable_rounds((), one, 0.1, 1e-5, "person") == 0
+
+
+def test_without_a_cap_or_a_cost_no_number_of_rounds_is_the_last():
+    one = PoissonSampledGaussian(0.25, 1.5, 3, "person")
+    assert plan.affordable_rounds((), one, float("inf"), 1e-3, "person") is None
+    exact = ExactThroughSecureSum("counts", 3)
+    assert plan.affordable_rounds((), exact, 4.0, 1e-3, "person") is None
 
 
 @pytest.mark.parametrize(("epsilon", "right"), [(1.0, 56), (3.0, 65), (8.0, 80)])
@@ -62,12 +73,6 @@ def test_odds_grow_with_epsilon_and_end_at_certainty():
     assert odds[0] >= 50
     assert odds[-1] == 100
     assert plan.right_guesses(float("inf"), 1e-4) == 100
-
-
-def test_odds_in_words_name_the_unit():
-    assert "a given person" in plan.odds_in_words(1.0, 1e-5, "person")
-    assert "a given recording" in plan.odds_in_words(1.0, 1e-5, "record")
-    assert "nothing bounds" in plan.odds_in_words(float("inf"), 1e-5, "person")
 
 
 @pytest.mark.parametrize(("delta", "is_small"), [(1e-3, True), (1e-2, False), (5e-3, False)])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from common.cards import SiteCard, read_coordinator_card, write_site_card
 from common.errors import ConfigError, PolicyRefused
 from common.keys import read_roster
 from common.secagg.channel import Identity
 from server.coordinator.folder import CARD, CARDS, enrol, init_coordinator, remove
-from server.coordinator.pki import load_certificate, load_key
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SECRETS = ("identity.key", "authority.key", "server.key", "superexec.secret")
@@ -38,17 +38,17 @@ def test_every_secret_is_readable_by_its_owner_alone(hub: Path) -> None:
 
 
 def test_the_certificate_is_by_the_authority_for_the_address(hub: Path) -> None:
-    ca = load_certificate((hub / "ca.crt").read_bytes())
-    server = load_certificate((hub / "server.crt").read_bytes())
+    ca = x509.load_pem_x509_certificate((hub / "ca.crt").read_bytes())
+    server = x509.load_pem_x509_certificate((hub / "server.crt").read_bytes())
     server.verify_directly_issued_by(ca)
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["hub.example", "localhost"]
-    key = load_key((hub / "server.key").read_bytes())
+    key = load_pem_private_key((hub / "server.key").read_bytes(), password=None)
     assert key.public_key() == server.public_key()
 
 
 def test_the_certificate_is_valid_for_a_year_from_an_hour_ago(hub: Path) -> None:
-    server = load_certificate((hub / "server.crt").read_bytes())
+    server = x509.load_pem_x509_certificate((hub / "server.crt").read_bytes())
     assert server.not_valid_before_utc == NOW - timedelta(hours=1)
     assert server.not_valid_after_utc == NOW + timedelta(days=397)
 
@@ -143,7 +143,7 @@ def test_an_address_of_numbers_stands_in_the_certificate_as_one(
     tmp_path: Path, address: str
 ) -> None:
     init_coordinator(tmp_path / "hub", "hub", address, NOW)
-    server = load_certificate((tmp_path / "hub" / "server.crt").read_bytes())
+    server = x509.load_pem_x509_certificate((tmp_path / "hub" / "server.crt").read_bytes())
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     found = [str(ip) for ip in names.get_values_for_type(x509.IPAddress)]
     assert address.rpartition(":")[0].strip("[]") in found
