@@ -17,8 +17,8 @@ class Status:
         last_contact: when it last heard from its SuperNode, seconds since 1970; 0 for never.
         doing: the last thing that happened, in a word or two.
         stage: of the last message.
-        study: of the last message; empty before the first.
-        round: of the last message; 0 before the first.
+        study: of the last message that named one; empty before the first.
+        round: the newest of that study's training; 0 before the first.
         answered: messages answered since the start.
         refused: messages refused since the start.
     """
