@@ -61,6 +61,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Say how well a finished run's model reads a labelled manifest, and whom it reads badly.",
         ("client.commands:app",),
     ),
+    "personalise": (
+        "Tune a finished run's model on a site's own persons; the tuned model stays at the site.",
+        ("client.commands:app",),
+    ),
     "budget": (
         "What was spent of the privacy budget, and what it means.",
         ("client.budget.commands:app", "server.commands:budget"),

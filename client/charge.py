@@ -27,7 +27,7 @@ def charge(session: Session, context: Context) -> Iterator[None]:
         LedgerError: the ledger is damaged or cannot be written.
     """
     ledger = session.ledger
-    ledger.open_study(_opening(session))
+    ledger.open_study(opening_of(session))
     if context.task == "evaluate":
         _check_evaluations(session)
     reservation = _reserve(session, context)
@@ -78,7 +78,7 @@ def _votes(study: Study) -> bool:
     return study.training.class_target == "raters"
 
 
-def _opening(session: Session) -> Opening:
+def opening_of(session: Session) -> Opening:
     """The terms under which this study may spend at this site: the site's caps, not the study's."""
     policy, privacy = session.site.policy, session.study.privacy
     return Opening(

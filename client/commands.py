@@ -1,5 +1,6 @@
 """Commands that put a finished model to a site's own recordings."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,10 @@ import typer
 from rich.console import Console
 
 from client import tables
+from client.personal_files import finish, place_for
+from client.personalise import Wish, personalise
 from client.predict import by_person, measure, predict, write_probabilities
+from common.errors import ExitCode
 
 app = typer.Typer()
 console = Console()
@@ -43,3 +47,28 @@ def evaluate_command(
     figures, people = measure(found), tables.persons(by_person(found))
     parts = tables.figures(figures), tables.confusion(figures.classes), people
     console.print(*parts, sep="\n")
+
+
+@app.command("personalise")
+def personalise_command(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(help="The site's folder.")],
+    epsilon: Annotated[
+        float | None, typer.Option(help="What it may cost each person; a private study needs it.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="DP steps [20]; without ε, passes over the clips [5]", min=1)
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Of the study's optimizer.")] = 0.05,
+    only: Annotated[str | None, typer.Option(help="head or all [head with ε, else all]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder [personal/RUN in FOLDER]")] = None,
+    keep_worse: Annotated[bool, typer.Option(help="Write a model that got worse, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Tune a finished run's model on a site's own persons; the tuned model stays at the site."""
+    place = place_for(out, folder, run)
+    found = personalise(run, folder, Wish.of(epsilon, learning_rate, steps, only))
+    record = finish(found, place, keep_worse)
+    typer.echo(json.dumps(record)) if as_json else console.print(*tables.personal(found, record))
+    if record["written"] is None:
+        raise typer.Exit(ExitCode.FAILED)

@@ -115,8 +115,14 @@ def _train(session: Session, model: Arrays, entropy: Entropy) -> Words:
 
 
 def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
-    study, before = session.study, to_arrays(session.model)
-    data = enough(session, data)
+    before = to_arrays(session.model)
+    data = tune_openly(session, data, entropy)
+    return _encode_update(session, before, _clips_by_group(session, data), entropy)
+
+
+def tune_openly(session: Session, data: SiteData, entropy: Entropy) -> SiteData:
+    """Train the session's model on a site's clips, in place; returns those that it learned from."""
+    study, data = session.study, enough(session, data)
     weight_N = np.ones(len(data), dtype=np.float32)
     if study.training.balance_classes and len(data):
         y_NC, weight_N = balanced(data, targets_of(study), weights_by_site)
@@ -125,15 +131,21 @@ def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
     if len(data):
         batch = to_batch(data, weight_N, session.device)
         train_openly(session.model, batch, study, generator, session.arithmetic)
-    return _encode_update(session, before, _clips_by_group(session, data), entropy)
+    return data
 
 
 def _train_locally(session: Session, data: SiteData, entropy: Entropy) -> Words:
-    before, stream = to_arrays(session.model), CryptoStream(entropy(32))
+    before = to_arrays(session.model)
+    tune_locally(session, data, entropy)
+    return _encode_update(session, before, _declared_by_group(session), entropy)
+
+
+def tune_locally(session: Session, data: SiteData, entropy: Entropy) -> None:
+    """Take the study's DP steps on the session's model, in place, with full noise."""
+    stream = CryptoStream(entropy(32))
     batch, units, step = _private_inputs(session, data)
     given = session.study, stream, session.arithmetic
     train_privately(session.model, batch, units, step, *given)
-    return _encode_update(session, before, _declared_by_group(session), entropy)
 
 
 def _one_shared_step(session: Session, data: SiteData, entropy: Entropy) -> Words:

@@ -23,7 +23,7 @@ from common.affect import Evaluation, lanes_of, read_evaluation
 from common.config import Study
 from common.errors import ConfigError, DataError, ProtocolError
 from common.models.registry import build
-from common.parameters import load_arrays
+from common.parameters import Arrays, load_arrays
 from common.settings import load_study
 from common.standardise import split, standardise
 from common.targets import targets_of
@@ -86,7 +86,7 @@ def predict(
         ConfigError: the run is not finished, or not a run; an encoder is not the study's.
         DataError: the manifest or a recording is wrong.
     """
-    study, model, statistics = _finished(run)
+    study, model, statistics = finished(run)
     on = device_of(device)
     known = encoders_given(study, encoders)
     data = load_site_data(study, manifest, None, labels=labels, encoders=known, device=on)
@@ -95,7 +95,12 @@ def predict(
     return Predicted(study, data, say(model.to(on), batch, len(study.classes)))
 
 
-def _finished(run: Path) -> tuple[Study, torch.nn.Module, dict[str, NDArray[np.float32]]]:
+def finished(run: Path) -> tuple[Study, torch.nn.Module, Arrays]:
+    """The study of a run's folder, its model, and the feature statistics that came with it.
+
+    Raises:
+        ConfigError: the run is not finished, or its model is not its study's.
+    """
     path = run / "model.safetensors"
     if not path.is_file():
         raise ConfigError(

@@ -204,8 +204,8 @@ def train_privately(
             max_grad_norm=step.max_grad_norm,
             divisor=step.expected_units,
         )
-        for name, parameter in model.named_parameters():
-            parameter.grad = noisy[name]
+        for name, gradient in noisy.items():
+            model.get_parameter(name).grad = gradient
         optimizer.step()
 
 
@@ -238,7 +238,8 @@ def clipped_gradient(
             arithmetic.forward_of(model),
         )
         total = _added(total, part.gradients)
-    return total or {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    trained = {name: v for name, v in model.named_parameters() if v.requires_grad}
+    return total or {name: torch.zeros_like(value) for name, value in trained.items()}
 
 
 def _added(total: dict[str, Tensor], part: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -164,6 +164,7 @@ def command(monkeypatch, tmp_path, capsys):
         (("simulate", "cremad_votes", "training.learning_rat=1"), 2, "learning_rate"),
         (("predict", "no-run", "m.csv"), 2, "holds no finished run"),
         (("evaluate", "no-run", "m.csv"), 2, "holds no finished run"),
+        (("personalise", "no-run", "no-site"), 2, "is not a site's folder"),
         (("simulat",), 2, "simulat"),
         (("simulate",), 2, "STUDY"),
         (("simulate", "cremad_votes", "--engin", "x"), 2, "--engin"),
