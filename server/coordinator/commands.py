@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import processes
+from common.affect import headline, is_told, read_described
 from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card, read_site_card
 from common.errors import ExitCode
 from common.settings import load_study
@@ -167,8 +168,8 @@ def _say(line: dict[str, Any]) -> None:
     elif line["event"] == "note":
         console.print(f"  {line['text']}", style="yellow", markup=False)
     elif line["event"] == "round":
-        uar = ((line.get("metrics") or {}).get("uar") or {}).get("value")
-        said = f", UAR {100 * uar:.1f}" if uar else ""
+        found = headline(read_described(line)) if is_told(line) else None
+        said = f", {found.name} {found.text}" if found else ""
         without = f", without {', '.join(line['missing'])}" if line.get("missing") else ""
         console.print(f"round {line['round']}: {', '.join(line['sites'])}{without}{said}")
 
