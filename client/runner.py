@@ -5,8 +5,8 @@ runner takes the bundle's hash only: if the site has approved it, the code that 
 the site answers, in this process, which keeps model and recordings warm. No exception's text
 leaves; a handler that takes long beats while it works.
 
-This is the one place that reaches into Flower's internals at a site; tests/test_layout.py fails
-when they move.
+This and client/site/supernode.py are the two places at a site that reach into Flower's internals;
+tests/test_layout.py fails when they move.
 """
 
 import contextlib

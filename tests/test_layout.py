@@ -15,7 +15,8 @@ from common.rules import flat_keys
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("server", "client", "common", "simulations")
 MOVED = (
-    "Flower's internals moved: simulations/federation.py has to follow (see the pin in pyproject)"
+    "Flower's internals moved: simulations/federation.py, client/runner.py and "
+    "client/site/supernode.py have to follow (see the pin in pyproject)"
 )
 
 
@@ -83,9 +84,18 @@ def test_flower_is_pinned_to_the_version_that_was_measured():
         ("flwr.supercore.heartbeat", "HEARTBEAT_DEFAULT_INTERVAL"),
         ("flwr.supernode.fleet_http_connection", "HEARTBEAT_DEFAULT_INTERVAL"),
         ("flwr.supernode.cli", "flower_supernode"),
+        ("flwr.supercore.heartbeat", "HeartbeatSender"),
+        ("flwr.supercore.interceptors", "RuntimeTokenHttpInterceptor"),
+        ("flwr.supercore.interceptors", "RuntimeVersionHttpInterceptor"),
+        ("flwr.supercore.interceptors", "SuperExecAuthHttpInterceptor"),
+        ("flwr.supercore.retry", "make_simple_http_retry_invoker"),
+        ("flwr.supercore.runtime", "RuntimeHttpClient"),
+        ("flwr.supernode.runtime.run_clientapp", "pull_task_input"),
+        ("flwr.supernode.runtime.run_clientapp", "push_message"),
+        ("flwr.supernode.runtime.run_clientapp", "push_task_output"),
     ],
 )
-def test_flowers_internals_are_where_the_in_process_grid_needs_them(module, name):
+def test_flowers_internals_are_where_they_are_needed(module, name):
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -6,7 +6,7 @@ exact lanes are one signed 64-bit integer a word.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, prod
 
@@ -170,12 +170,6 @@ def layout_of(
     lanes = [Exact(name, tuple(shape)) for name, shape in (exacts or {}).items()]
     caps = [Weight(name, cap) for name, cap in (weights or {}).items()]
     return Layout(sites, tuple(reals), tuple(caps), tuple(lanes))
-
-
-def without_weights(layout: Layout) -> Layout:
-    """Return the same tensors as sums of weight 1: what distributed noise is added to."""
-    reals = tuple(replace(real, weight="") for real in layout.reals)
-    return replace(layout, reals=reals, weights=())
 
 
 def _check(layout: Layout) -> None:
