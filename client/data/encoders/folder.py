@@ -8,7 +8,10 @@ holds, loading it runs none of it.
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,7 +21,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from client.data.readers.files import check_size, file_hash
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, EnvironmentFault
 
 WEIGHTS = ".safetensors"
 MOST_BYTES = {
@@ -30,6 +33,7 @@ MOST_BYTES = {
 }
 """What belongs to an encoder, and how large it may be."""
 PAPERS = ("readme", "license", "licence", "notice", "copying", "use_policy", "model_card")
+PAPER_SUFFIXES = ("", ".md", ".txt", ".rst", ".pdf")
 MAX_PAPER_BYTES = 1 << 22
 MAX_CONFIG_BYTES = 1 << 22
 FOREIGN_WEIGHTS = frozenset(
@@ -41,6 +45,9 @@ FORBIDDEN = {
     "custom_pipelines": "names code to run",
     "quantization_config": "asks for another library",
     "base_model_name_or_path": "names weights that are elsewhere",
+    "transformers_weights": "names weights of another name",
+    "fast_tokenizer_files": "names tokenizers of another name",
+    "configuration_files": "names configurations of another name",
 }
 ATTENTION = (None, "eager", "sdpa")
 MOST = {"chunk_length": 60, "height": 4096, "width": 4096, "shortest_edge": 4096}
@@ -94,7 +101,7 @@ def look_through(path: Path, licence: str = "") -> EncoderFolder:
         _refuse_foreign(path, name)
     top = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
     names = [name for name in top if (path / name).is_file()]
-    papers = [name for name in names if name.lower().startswith(PAPERS)]
+    papers = [name for name in names if _is_paper(name)]
     files = [name for name in names if name not in papers]
     try:
         for name in names:
@@ -111,6 +118,32 @@ def look_through(path: Path, licence: str = "") -> EncoderFolder:
         said or UNKNOWN_LICENCE,
         sum(_numbers(path / name) for name in files if name.endswith(WEIGHTS)),
     )
+
+
+@contextmanager
+def only_its_files(folder: EncoderFolder) -> Iterator[Path]:
+    """Yield a private copy that holds the files of a folder and nothing else, as long as asked.
+
+    Guarantees: what is read there is what was looked through, whatever changes in the folder
+    meanwhile or lies beside it.
+
+    Raises:
+        ConfigError: a file is not what it was when it was looked through.
+        EnvironmentFault: there is no room for a copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="tacit-encoder-") as made:
+        for name, digest in folder.files.items():
+            try:
+                shutil.copyfile(folder.path / name, Path(made) / name)
+                found = file_hash(Path(made) / name)
+            except OSError as error:
+                raise EnvironmentFault(
+                    f"{folder.path / name} cannot be copied to {made}: {error.strerror}; TMPDIR "
+                    "says where copies go."
+                ) from error
+            if found != digest:
+                raise ConfigError(f"{folder.path / name} has changed; look through it again.")
+        yield Path(made)
 
 
 def read_settings(path: Path, name: str) -> Any:
@@ -162,8 +195,12 @@ def _most_bytes(path: Path, name: str, is_paper: bool) -> int:
     return MOST_BYTES[suffix]
 
 
+def _is_paper(name: str) -> bool:
+    return name.lower().startswith(PAPERS) and Path(name).suffix.lower() in PAPER_SUFFIXES
+
+
 def _is_config(name: str) -> bool:
-    return name.endswith("config.json")
+    return name.endswith(".json") and "config" in name.lower()
 
 
 def _check_settings(path: Path, files: list[str]) -> None:

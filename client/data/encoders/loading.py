@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from client.data.encoders.folder import EncoderFolder
+from client.data.encoders.folder import EncoderFolder, only_its_files
 from common.errors import ConfigError, EnvironmentFault
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -61,24 +61,26 @@ def load_parts(folder: EncoderFolder, kind: str, device: torch.device) -> Parts:
         EnvironmentFault: transformers is not installed.
     """
     library = _library()
-    try:
-        processor = _processor(library, folder, kind)
-        config = library.AutoConfig.from_pretrained(folder.path, **LOCAL)
-        _check_numbers(library, folder, config)
-        network, report = library.AutoModel.from_pretrained(
-            folder.path,
-            config=config,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **LOCAL,
-        )
-        where, tower = _tower(network, kind)
-    except ConfigError:
-        raise
-    except Exception as error:  # files of others make the library raise whatever it likes
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ConfigError(f"{folder.path}: not an encoder of {kind}: {reason}") from None
+    with only_its_files(folder) as place:
+        try:
+            processor = _processor(library, folder, place, kind)
+            config = library.AutoConfig.from_pretrained(place, **LOCAL)
+            _check_numbers(library, folder, config)
+            network, report = library.AutoModel.from_pretrained(
+                place,
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **LOCAL,
+            )
+            where, tower = _tower(network, kind)
+        except ConfigError:
+            raise
+        except Exception as error:  # files of others make the library raise whatever it likes
+            said = str(error).strip().replace(str(place), str(folder.path))
+            reason = (said or type(error).__name__).splitlines()[0][:200]
+            raise ConfigError(f"{folder.path}: not an encoder of {kind}: {reason}") from None
     _check_complete(folder, where, report)
     tower.requires_grad_(False).eval().to(device)
     return Parts(tower, processor, _layers(tower, config))
@@ -127,16 +129,16 @@ def _library() -> Any:
     return library
 
 
-def _processor(library: Any, folder: EncoderFolder, kind: str) -> Any:
+def _processor(library: Any, folder: EncoderFolder, place: Path, kind: str) -> Any:
     if kind == "text":
         if not any(name.startswith(("tokenizer", "vocab", "spiece")) for name in folder.files):
             raise ConfigError(f"{folder.path}: expected a tokenizer (tokenizer.json); found none.")
-        return library.AutoTokenizer.from_pretrained(folder.path, **LOCAL)
+        return library.AutoTokenizer.from_pretrained(place, **LOCAL)
     if not {"preprocessor_config.json", "processor_config.json"} & set(folder.files):
         raise ConfigError(f"{folder.path}: expected preprocessor_config.json; found none.")
     if kind == "image":
-        return library.AutoImageProcessor.from_pretrained(folder.path, backend="pil", **LOCAL)
-    return library.AutoFeatureExtractor.from_pretrained(folder.path, **LOCAL)
+        return library.AutoImageProcessor.from_pretrained(place, backend="pil", **LOCAL)
+    return library.AutoFeatureExtractor.from_pretrained(place, **LOCAL)
 
 
 def _check_numbers(library: Any, folder: EncoderFolder, config: Any) -> None:

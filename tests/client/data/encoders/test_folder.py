@@ -3,11 +3,12 @@
 import hashlib
 import json
 import re
+import shutil
 import struct
 
 import pytest
 
-from client.data.encoders.folder import look_through
+from client.data.encoders.folder import look_through, only_its_files
 from common.errors import ConfigError
 
 
@@ -97,6 +98,28 @@ def bad_auto_map_of_the_processor(path):
     edit(path / "preprocessor_config.json", auto_map={"AutoFeatureExtractor": "own.Own"})
 
 
+def bad_weights_of_another_name(path):
+    (path / ".hidden").mkdir()
+    shutil.copy(path / "model.safetensors", path / ".hidden")
+    edit(path / "config.json", transformers_weights=".hidden/model.safetensors")
+
+
+def bad_tokenizer_of_another_name(path):
+    (path / "tokenizer_config.json").write_text('{"fast_tokenizer_files": ["../t.4.0.0.json"]}')
+
+
+def bad_configuration_of_another_name(path):
+    edit(path / "config.json", configuration_files=["config.4.0.0.json"])
+
+
+def bad_second_configuration(path):
+    (path / "config.4.0.0.json").write_text('{"auto_map": {"AutoModel": "own.Own"}}')
+
+
+def bad_weights_that_look_like_a_paper(path):
+    (path / "notice.safetensors").write_bytes(b"x")
+
+
 def bad_quantised(path):
     edit(path / "config.json", quantization_config={"quant_method": "gptq"})
 
@@ -183,6 +206,11 @@ BAD = {
     bad_auto_map: "auto_map names code to run",
     bad_auto_map_inside: "auto_map names code to run",
     bad_auto_map_of_the_processor: "auto_map names code to run",
+    bad_weights_of_another_name: "transformers_weights names weights of another name",
+    bad_tokenizer_of_another_name: "fast_tokenizer_files names tokenizers of another name",
+    bad_configuration_of_another_name: "configuration_files names configurations of another name",
+    bad_second_configuration: "auto_map names code to run",
+    bad_weights_that_look_like_a_paper: "damaged weights",
     bad_quantised: "quantization_config asks for another library",
     bad_attention_from_the_hub: "_attn_implementation asks for another library",
     bad_adapter: "adapters are not read",
@@ -225,3 +253,21 @@ def test_a_link_inside_the_folder_is_a_file_like_others(copied):
     path = copied("wavlm")
     (path / "vocab.json").symlink_to(path / "config.json")
     assert "vocab.json" in look_through(path).files
+
+
+def test_what_is_loaded_is_a_copy_of_what_was_looked_through_and_nothing_else(copied):
+    path = copied("wavlm")
+    found = look_through(path)
+    (path / ".hidden.safetensors").write_bytes(b"x")
+    with only_its_files(found) as place:
+        assert sorted(file.name for file in place.iterdir()) == list(found.files)
+        assert place.stat().st_mode & 0o777 == 0o700
+    assert not place.exists()
+
+
+def test_a_file_that_changed_since_is_not_loaded(copied):
+    path = copied("wavlm")
+    found = look_through(path)
+    edit(path / "config.json", hidden_act="relu")
+    with pytest.raises(ConfigError, match=r"config.json has changed"), only_its_files(found):
+        pass
