@@ -4,11 +4,9 @@ Two of Flower's internal modules are reached from here and nowhere else; a test 
 when they move.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import cast
 
-import torch
 from flwr.app import Array, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
@@ -19,6 +17,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from server.flwr_cli import RunConfig
+from simulations.threads import one_thread
 
 Tap = Callable[[Message], None]
 
@@ -137,19 +136,8 @@ def run_in_process(
     context = Context(
         run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=dict(run_config)
     )
-    with _one_thread():
+    with one_thread():
         server_app(grid, context)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: fastest for small models, and sums come out equal on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def every_value(message: Message) -> dict[str, object]:

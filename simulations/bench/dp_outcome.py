@@ -1,7 +1,6 @@
 """`tacit bench dp`: what is measured, in which order, and what was asked of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +19,7 @@ from simulations.bench.dp_models import MODELS, Benchmark
 from simulations.bench.figures import Figure, Outcome, Setting, faster
 from simulations.bench.ledger import measure_ledger
 from simulations.bench.machine import facts
+from simulations.threads import one_thread
 
 Watch = Callable[[str], None]
 Jobs = dict[str, Callable[[], list[Figure]]]
@@ -85,17 +85,6 @@ def run(chosen: Plan, watch: Watch) -> Outcome:
     options = {"batches": list(chosen.batches), "repetitions": chosen.effort.least}
     title = "Private training: CPU time and memory of a step beside a plain one and Opacus"
     return Outcome("dp", title, "baseline", facts(PACKAGES, accelerator), options, figures, [])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _jobs(chosen: Plan) -> Jobs:

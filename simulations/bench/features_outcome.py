@@ -7,7 +7,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from simulations.bench.dp_outcome import one_thread
 from simulations.bench.features import (
     LIGHT,
     MEASURED,
@@ -20,6 +19,7 @@ from simulations.bench.features_memory import peak_of
 from simulations.bench.features_sides import cpu_times, difference, plain_side, tacit_side
 from simulations.bench.figures import Figure, Outcome, Setting, at_most, faster, share
 from simulations.bench.machine import facts
+from simulations.threads import one_thread
 
 Watch = Callable[[str], None]
 PACKAGES = ("torch", "transformers", "soundfile", "av", "numpy")

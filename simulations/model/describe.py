@@ -16,6 +16,7 @@ from common.models.registry import Multimodal, build
 from common.secagg.layout import Layout
 from common.sums import parameters_of, train_layout
 from common.targets import targets_of
+from simulations.threads import one_thread
 
 Inputs = tuple[Tensor, ...]
 BATCH = 32
@@ -172,12 +173,8 @@ def _multiply_adds(part: nn.Module, given: Inputs) -> int:
 def _times(part: nn.Module, given: Inputs) -> tuple[float, float]:
     """Milliseconds forward and backward, each the fastest of some passes."""
     inputs = [t.detach().requires_grad_(t.is_floating_point()) for t in given]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         passes = [_pass(part, inputs) for _ in range(REPEATS)]
-    finally:
-        torch.set_num_threads(threads)
     return min(forward for forward, _ in passes), min(backward for _, backward in passes)
 
 
