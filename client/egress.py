@@ -6,15 +6,38 @@ its receipt from the ledger. Code that patches this module or opens a connection
 beyond it: that is for the list of approved bundles, and for the firewall.
 """
 
+from typing import Any
+
 from flwr.app import Message
 
 from client.charge import WHAT
 from client.session import Session
 from common.errors import PrivacyError, ProtocolError
-from common.secagg.messages import is_refusal
-from common.secagg.riding import JOINED
+from common.secagg.messages import (
+    Advert,
+    Confirmation,
+    Dealing,
+    Pair,
+    Refusal,
+    Reveal,
+    Upload,
+    decode,
+    is_refusal,
+)
+from common.secagg.riding import CONFIRM_ADVERTISE, JOINED, UNMASK_SHARE
 from common.secagg.states import Masked, State
 from common.wire import VERSION, Reply, decode_reply
+
+FORMS: dict[str, tuple[type, ...]] = {
+    "advertise": (Advert,),
+    "share": (Dealing,),
+    "mask": (Upload,),
+    "confirm": (Confirmation,),
+    "unmask": (Reveal,),
+    CONFIRM_ADVERTISE: (Confirmation, Advert),
+    UNMASK_SHARE: (Reveal, Dealing),
+}
+"""Stage -> the messages that its body holds; two of them where stages are joined."""
 
 _BYTES_A_WORD = 8
 _HEADER_BYTES = 4096
@@ -72,13 +95,35 @@ def check(stage: str, reply: Reply, session: Session) -> None:
     """Let a reply pass, or stop it.
 
     Raises:
-        PrivacyError: a field that does not belong to the stage, or one too large for it.
+        PrivacyError: a field that does not belong to the stage, one too large for it, or bytes
+            that are not the stage's message in this site's name.
     """
     if set(reply.fields) != {"body"} or not isinstance(reply.fields["body"], bytes):
         raise PrivacyError(f"{stage} may send the protocol's body, nothing else.")
     size, most = len(reply.fields["body"]), most_bytes(stage, session)
     if size > most:
         raise PrivacyError(f"{stage} would send {size} bytes; this study needs at most {most}.")
+    try:
+        _check_form(stage, reply.fields["body"], session.site.name)
+    except ProtocolError as error:
+        raise PrivacyError(f"{stage} would send what is no message of it: {error}") from error
+
+
+def _check_form(stage: str, body: bytes, site: str) -> None:
+    """Read a body as whoever gets it would, to its last byte.
+
+    Raises:
+        ProtocolError: it is another message than the stage's, or in another's name.
+    """
+    halves: tuple[bytes, ...] = (body,)
+    if stage in JOINED and not is_refusal(body):
+        pair = decode(Pair, body, site)
+        halves = (pair.first, pair.second)
+    for form, half in zip(FORMS[stage], halves, strict=False):
+        if half:
+            made: Any = decode(Refusal if is_refusal(half) else form, half, site)
+            if getattr(made, "uploaded", made).site != site:
+                raise ProtocolError("it speaks in the name of another site")
 
 
 def most_bytes(stage: str, session: Session) -> int:

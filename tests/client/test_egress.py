@@ -6,6 +6,18 @@ import client.app
 from client import egress
 from client.steps import Answer
 from common.errors import PrivacyError
+from common.secagg.messages import (
+    MAGIC,
+    Advert,
+    Confirmation,
+    Dealing,
+    Pair,
+    Refusal,
+    Reveal,
+    Upload,
+    Uploaded,
+    encode,
+)
 from common.secagg.riding import JOINED, Riding
 from common.wire import STAGES, VERSION, Reply
 
@@ -15,10 +27,45 @@ def session(lay_table):
     return lay_table().session("hill")
 
 
-def test_the_replies_of_the_protocol_pass(session):
+def message(stage, site="hill"):
+    """The shortest message of a stage, in a site's name."""
+    signature = bytes(64)
+    alone = {
+        "advertise": Advert(site, bytes(32), (), None, signature),
+        "share": Dealing(site, (), signature),
+        "mask": Upload(bytes(8), Uploaded(site, bytes(32), None, signature)),
+        "confirm": Confirmation(site, signature),
+        "unmask": Reveal(site, (), (), signature),
+    }
+    halves = [encode(alone[half]) for half in stage.split("+")]
+    return halves[0] if len(halves) == 1 else encode(Pair(*halves))
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_the_replies_of_the_protocol_pass(session, stage):
+    for body in (message(stage), encode(Refusal("hill", "lake", "its share is wrong"))):
+        egress.check(stage, Reply({"body": body}), session)
+
+
+def test_hello_passes():
     egress.check_hello(Reply({"version": VERSION, "site": "hill"}), "hill")
-    for stage in STAGES[1:]:
-        egress.check(stage, Reply({"body": b"x" * 100}), session)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_bytes_that_are_no_message_of_the_stage_are_stopped(session, stage):
+    """A number behind the mark of a refusal, or behind a whole message, is no message."""
+    mark = encode(Refusal("hill", "lake", ""))[: len(MAGIC) + 1]
+    other = next(s for s in STAGES[1:] if s != stage and "+" not in s)
+    for body in (b"x", mark + b"40.5", message(stage) + b"40.5", message(other)):
+        with pytest.raises(PrivacyError, match="what is no message of it"):
+            egress.check(stage, Reply({"body": body}), session)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_message_in_the_name_of_another_site_is_stopped(session, stage):
+    for body in (message(stage, "lake"), encode(Refusal("lake", "hill", "its share is wrong"))):
+        with pytest.raises(PrivacyError, match="in the name of another site"):
+            egress.check(stage, Reply({"body": body}), session)
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])
@@ -57,7 +104,6 @@ def test_hello_says_the_name_and_the_version_alone(fields):
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_a_body_longer_than_the_study_needs_is_stopped(session, stage):
     most = egress.most_bytes(stage, session)
-    egress.check(stage, Reply({"body": bytes(most)}), session)
     with pytest.raises(PrivacyError, match="at most"):
         egress.check(stage, Reply({"body": bytes(most + 1)}), session)
 
