@@ -128,10 +128,16 @@ class Meeting:
     def _hear(self) -> None:
         if not self._open:
             return
+        wrong: list[TacitError] = []
         for message in self._grid.pull_messages(list(self._open)):
             node = self._open.pop(message.metadata.reply_to_message_id, None)
-            if node is not None:
-                self._know(node, message)
+            try:
+                if node is not None:
+                    self._know(node, message)
+            except TacitError as error:  # the others have said who they are, and count
+                wrong.append(error)
+        if wrong:
+            raise wrong[0]
 
     def _know(self, node: int, message: Message) -> None:
         if message.has_error():

@@ -161,12 +161,13 @@ def model_lock(task: str, model_hash: bytes) -> bytes:
 
 
 def sum_lock(context: Context, step: int, model_hash: bytes, sites: Sequence[str] = ()) -> bytes:
-    """Return the key that says which sum over a model a site confirmed: round, and of which sites.
+    """Return the key that says which sum over a model a site confirmed: what, and of which sites.
 
-    The attempt is left out: a sum that broke off may be made again, over the very same sites.
+    The attempt is left out: a sum that broke off may be made again, under the same configuration
+    and over the very same sites.
     """
-    number = context.round + step
-    return digest("sum lock", context.run, number, context.task, model_hash, len(sites), *sites)
+    run = context.run, context.round + step, context.config_hash
+    return digest("sum lock", *run, context.task, model_hash, len(sites), *sites)
 
 
 def stage_lock(stage: str, keying: bytes, step: int) -> bytes:
