@@ -223,3 +223,12 @@ def test_a_late_site_that_cannot_join_is_said_and_ends_nothing():
         exchange(stage, {"hill": Request(stage, {"body": b"q"})})
     assert "a site that came late is left out: Two nodes say that they are hill." in lines
     assert exchange.meeting.nodes == {"hill": 11}
+
+
+def test_a_node_that_refuses_hides_no_other_that_came_with_it():
+    grid = FakeGrid({11: hello("a", 2), 12: hello("hill"), 13: hello("lake")})
+    meeting = Meeting(grid, {})
+    meeting.there()
+    with pytest.raises(ProtocolError, match="a does not speak"):
+        meeting.there()
+    assert meeting.nodes == {"hill": 12, "lake": 13}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutOfOrder, TooFewSites
-from common.secagg import states
+from common.secagg import states, transcript
 from common.secagg.layout import layout_of
 from common.secagg.messages import Reveal, decode
 from common.secagg.riding import Riding, join, part
@@ -253,3 +253,18 @@ def test_a_sparse_graph_with_too_few_neighbours_left_aborts(table, monkeypatch):
 def test_the_words_of_a_layout_are_what_travels(table):
     five = table(5)
     assert five.plain_sum(five.names).dtype == np.uint64
+
+
+def test_a_broken_sum_is_the_same_only_in_its_run_round_configuration_and_sites(table):
+    context, sites = table(4).context, ("a", "b", "c")
+    lock = transcript.sum_lock(context, 0, model(0), sites)
+    assert transcript.sum_lock(context.retry(), 0, model(0), sites) == lock
+    others = (
+        transcript.sum_lock(replace(context, run="another"), 0, model(0), sites),
+        transcript.sum_lock(replace(context, config_hash=bytes(32)), 0, model(0), sites),
+        transcript.sum_lock(context, 1, model(0), sites),
+        transcript.sum_lock(context, 0, bytes(32), sites),
+        transcript.sum_lock(context, 0, model(0), sites[:2]),
+        transcript.sum_lock(context, 0, model(0)),
+    )
+    assert len({lock, *others}) == 1 + len(others)
