@@ -3,6 +3,7 @@
 Playlist formats are not on the list: they could make the decoder open other files.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -149,7 +150,8 @@ def film_pictures(
         window: start and end in seconds.
         rate_hz: of what is yielded; at most the film's own.
 
-    Guarantees: the film is read in a stream; one picture is in memory.
+    Guarantees: the film is read in a stream; one picture is in memory. What a gap in the film
+    swallowed is not made up for after it.
 
     Raises:
         DataError: when there is no picture in the window, or the file is damaged.
@@ -159,7 +161,8 @@ def film_pictures(
     none = True
     for time_s, picture in timed:
         if none or time_s >= due_s - 1e-6:
-            due_s += 1 / rate_hz
+            gone = max(0, math.floor((time_s - due_s) * rate_hz + 1e-6))
+            due_s += (1 + gone) / rate_hz
             none = False
             yield reduced(picture())
     if none:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from client.data.readers import media
 from client.data.readers.images import read_colour, reduced
 from client.data.readers.media import film_pictures
 from common.errors import DataError
@@ -61,3 +62,11 @@ def test_a_folder_of_pictures_is_a_film_of_25_a_second(make, tmp_path):
 def test_a_window_beyond_the_film_is_said(make, tmp_path):
     with pytest.raises(DataError, match="no picture inside"):
         [*film_pictures(make.film(tmp_path / "f.mp4"), (30.0, 40.0), 1.0)]
+
+
+def test_a_gap_in_a_film_is_not_made_up_for(monkeypatch, tmp_path):
+    times_s = [0.0, 0.1, 0.2, 3.0, 3.1, 3.2, 3.3]
+    shown = [(at, lambda at=at: Image.new("RGB", (4, 4), (int(10 * at), 0, 0))) for at in times_s]
+    monkeypatch.setattr(media, "_timed_frames", lambda _path, _window: iter(shown))
+    found = [*film_pictures(tmp_path / "f.mp4", (0.0, None), 5.0)]
+    assert [picture.getpixel((0, 0))[0] for picture in found] == [0, 2, 30, 32]
