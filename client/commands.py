@@ -57,7 +57,7 @@ def personalise_command(
         float | None, typer.Option(help="What it may cost each person; a private study needs it.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="DP steps [20]; without ε, passes over the clips [5]", min=1)
+        int | None, typer.Option(help="DP steps [10]; without ε, passes over the clips [5]", min=1)
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of the study's optimizer.")] = 0.05,
     only: Annotated[str | None, typer.Option(help="head or all [head with ε, else all]")] = None,
@@ -67,7 +67,7 @@ def personalise_command(
 ) -> None:
     """Tune a finished run's model on a site's own persons; the tuned model stays at the site."""
     place = place_for(out, folder, run)
-    found = personalise(run, folder, Wish.of(epsilon, learning_rate, steps, only))
+    found = personalise(run, folder, Wish(epsilon, learning_rate, steps, only))
     record = finish(found, place, keep_worse)
     typer.echo(json.dumps(record)) if as_json else console.print(*tables.personal(found, record))
     if record["written"] is None:

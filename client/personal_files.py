@@ -80,9 +80,9 @@ def record_of(personal: Personal) -> dict[str, Any]:
         "study": personal.study.name,
         "site": personal.site,
         "base_sha256": personal.base_sha256,
-        "tuned": personal.wish.only,
-        "steps": personal.wish.steps,
-        "learning_rate": personal.wish.learning_rate,
+        "tuned": personal.only,
+        "steps" if cost else "passes": personal.training.local_steps,
+        "learning_rate": personal.training.learning_rate,
         "epsilon": cost and cost.epsilon,
         "delta": cost and privacy.target_delta,
         "unit": cost and privacy.unit,
@@ -106,6 +106,7 @@ def _write(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
+        os.fchmod(descriptor, 0o600)
         out.write(content)
         out.flush()
         os.fsync(out.fileno())

@@ -23,7 +23,7 @@ from client.session import Session, manifest_stamp
 from client.train import dropout_from, to_batch
 from common.affect import Evaluation, headline
 from common.budget import resolved, round_event
-from common.config import Study
+from common.config import Study, Training
 from common.errors import ConfigError, PolicyRefused, ProtocolError
 from common.keys import read_roster
 from common.models.registry import Multimodal
@@ -42,42 +42,41 @@ TASK = "personal model"
 
 @dataclass(frozen=True)
 class Wish:
-    """How a model is to be tuned.
+    """How a model is to be tuned; what is left open was measured (docs/usefulness.md).
 
     Args:
         epsilon: what it may cost each unit of the site; None tunes without noise.
         learning_rate: of the study's optimizer.
-        steps: DP steps; without noise, passes over the clips.
-        only: "head" tunes the last layer, "all" every layer.
+        steps: DP steps, without noise passes over the clips; None takes 10 or 5.
+        only: "head" tunes the last layer, "all" every layer; None takes the head under noise,
+            which leaves no site far behind, and every layer without.
+
+    Raises:
+        ConfigError: a part that is not known, or a number that is out of range.
     """
 
-    epsilon: float | None
-    learning_rate: float
-    steps: int
-    only: str
+    epsilon: float | None = None
+    learning_rate: float = 0.05
+    steps: int | None = None
+    only: str | None = None
 
-    @staticmethod
-    def of(
-        epsilon: float | None = None,
-        learning_rate: float = 0.05,
-        steps: int | None = None,
-        only: str | None = None,
-    ) -> "Wish":
-        """A wish, with what is left open as measured best (docs/usefulness.md).
-
-        Under noise that is the head alone, whose few parameters it spoils least.
-
-        Raises:
-            ConfigError: a part that is not known, or a number that is out of range.
-        """
-        is_open = epsilon is None
-        for name, value in (("epsilon", epsilon), ("learning-rate", learning_rate)):
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "learning_rate", "steps"):
+            value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"--{name} is {value:g}; expected a number above 0.")
-        only = only or ("all" if is_open else "head")
-        if only not in PARTS:
-            raise ConfigError(f"--only is {only!r}; expected one of {', '.join(PARTS)}.")
-        return Wish(epsilon, learning_rate, steps or (5 if is_open else 20), only)
+                raise ConfigError(f"{name} is {value:g}; expected a number above 0.")
+        if self.only not in (*PARTS, None):
+            raise ConfigError(f"only is {self.only!r}; expected one of {', '.join(PARTS)}.")
+
+    @property
+    def rounds(self) -> int:
+        """How many steps, or passes without noise."""
+        return self.steps or (5 if self.epsilon is None else 10)
+
+    @property
+    def part(self) -> str:
+        """Which layers are tuned."""
+        return self.only or ("all" if self.epsilon is None else "head")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ class Personal:
     Args:
         site: the name of the site.
         study: the run's study, as it was run.
-        wish: how it was tuned.
+        training: how it was tuned.
+        only: which layers were: "head" or "all".
         base_sha256: of the file that the model began as.
         arrays: the tuned model, with the statistics that the base came with.
         cost: None without noise.
@@ -112,7 +112,8 @@ class Personal:
 
     site: str
     study: Study
-    wish: Wish
+    training: Training
+    only: str
     base_sha256: str
     arrays: Arrays
     cost: Cost | None
@@ -145,8 +146,8 @@ def personalise(run: Path, root: Path, wish: Wish) -> Personal:
     site, (study, model, statistics) = open_site(root), finished(run)
     arrays = {**to_arrays(model), **statistics}
     session = _gated(site, study, wish)
-    _accept(session, arrays, wish.only)
-    with charged(session):
+    _accept(session, arrays, wish.part)
+    with _charged(session):
         train = session.load(arrays, session.train_data)
         kept = session.load(arrays, session.evaluation_data)
         before = _judged(session, kept)
@@ -155,7 +156,8 @@ def personalise(run: Path, root: Path, wish: Wish) -> Personal:
     log(root, "personalised", study=study.name, epsilon=wish.epsilon or "none")
     base = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
     tuned = {**to_arrays(session.model), **statistics}
-    return Personal(site.name, study, wish, base, tuned, _cost(session), before, after)
+    how, cost = (session.study.training, wish.part, base), _cost(session)
+    return Personal(site.name, study, *how, tuned, cost, before, after)
 
 
 def _gated(site: SiteFolder, study: Study, wish: Wish) -> Session:
@@ -184,8 +186,8 @@ def _as_tuned(study: Study, wish: Wish) -> Study:
     training = replace(
         study.training,
         num_server_rounds=1,
-        local_steps=wish.steps,
-        local_epochs=wish.steps,
+        local_steps=wish.rounds,
+        local_epochs=wish.rounds,
         learning_rate=wish.learning_rate,
     )
     if wish.epsilon is None:
@@ -217,7 +219,7 @@ def _accept(session: Session, arrays: Arrays, only: str) -> None:
 
 
 @contextmanager
-def charged(session: Session) -> Iterator[None]:
+def _charged(session: Session) -> Iterator[None]:
     """Reserve before the block, commit after it; a block that fails stays charged in full.
 
     Without noise nothing is charged: the ledger holds what leaves, and such a model must not.
