@@ -64,7 +64,7 @@ def test_an_unapproved_bundle_is_answered_by_nobody(running) -> None:
         (running.site(name) / "bundles.json").rename(running.site(name) / "kept.json")
     try:
         said = running.run("unapproved", code=4)
-        assert "have not approved the bundle" in said
+        assert "has not approved the bundle" in said
     finally:
         for name in running.names:
             (running.site(name) / "kept.json").rename(running.site(name) / "bundles.json")
