@@ -4,10 +4,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import tacit
-from simulations.bench import ckks
+from simulations.bench import ckks, commands
 from simulations.bench.figures import Curve, Outcome
 from simulations.bench.machine import facts
 from simulations.bench.plot import growth
@@ -50,7 +51,7 @@ CKKS_ROWS = [
 def invoke(tmp_path, monkeypatch):
     """Run `tacit` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(commands, "console", Console(width=120))
     return lambda *words: CliRunner().invoke(tacit.app, words, catch_exceptions=False)
 
 
