@@ -38,8 +38,10 @@ def asked(found):
 
 
 def test_a_study_passes_with_an_encoder_that_the_site_has():
-    asked(policy(wavlm_base=FrozenEncoder("models/wavlm")))
-    asked(policy(wavlm_base=FrozenEncoder("models/wavlm", sha256=SHA)))
+    for encoder in (FrozenEncoder("models/wavlm"), FrozenEncoder("models/wavlm", sha256=SHA)):
+        asked(policy(wavlm_base=encoder))
+        with pytest.raises(PolicyRefused, match=r"'wavlm-base'.*policy\.yaml, encoders"):
+            asked(policy(wavlm_large=encoder))
 
 
 def test_without_it_the_study_is_refused():

@@ -88,8 +88,11 @@ def test_a_superlink_that_does_not_answer_is_said(hub: Path, monkeypatch) -> Non
         await_superlink(hub)
 
 
-def test_a_superlink_that_answers_is_gone_on_with(hub: Path, superlink) -> None:
+def test_a_superlink_that_answers_is_gone_on_with(hub: Path, superlink, monkeypatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(server.coordinator.runs.time, "sleep", slept.append)
     await_superlink(hub)
+    assert slept == []
 
 
 def test_too_few_sites_are_no_run_and_leave_no_folder(hub: Path, tmp_path: Path) -> None:
