@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import EnvironmentFault, LedgerError
+from common.files import write_atomically
 from common.privacy.ledger import Ledger
 from common.secagg.messages import NOTE_BYTES
 from common.witness import head_of, note_of, why_not
@@ -57,11 +58,11 @@ class LedgerNotes:
 
     def keep(self, notes: Mapping[str, bytes]) -> None:
         """Keep the heads that are newer than those kept; atomic between processes."""
-        with _alone(self._path.parent) as folder:
+        with _alone(self._path.parent):
             kept = self.kept()
             newer = {site: n for site, n in notes.items() if _is_newer(n, kept.get(site))}
             if newer:
-                _replace(self._path, {**kept, **newer}, folder)
+                write_atomically(self._path, _as_json({**kept, **newer}), private=True)
 
 
 def kept_notes(path: Path) -> dict[str, bytes]:
@@ -86,26 +87,19 @@ def _is_newer(note: bytes, before: bytes | None) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[int]:
+def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder against other processes of the site."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
+            yield
         finally:
             os.close(descriptor)
     except OSError as error:
         raise EnvironmentFault(f"{folder} cannot be written: {error.strerror}.") from error
 
 
-def _replace(path: Path, notes: Mapping[str, bytes], folder: int) -> None:
+def _as_json(notes: Mapping[str, bytes]) -> bytes:
     text = json.dumps({site: notes[site].hex() for site in sorted(notes)}, ensure_ascii=False)
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(text + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
-    os.fsync(folder)
+    return f"{text}\n".encode()

@@ -12,6 +12,7 @@ from client.folder import stamp
 from client.personalise import Personal
 from common.affect import Evaluation, described
 from common.errors import ConfigError, EnvironmentFault
+from common.files import write_atomically
 from common.settings import to_yaml
 
 RECORD = "personal.json"
@@ -65,12 +66,9 @@ def write_personal(personal: Personal, folder: Path) -> None:
     model = save(personal.arrays)
     record = {**record_of(personal), "sha256": hashlib.sha256(model).hexdigest()}
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        _write(folder / "study.yaml", to_yaml(personal.study).encode())
-        _write(folder / RECORD, text.encode())
-        _write(folder / "model.safetensors", model)
-    except OSError as error:
-        raise EnvironmentFault(f"{folder} cannot be written: {error.strerror}.") from error
+    write_atomically(folder / "study.yaml", to_yaml(personal.study).encode(), private=True)
+    write_atomically(folder / RECORD, text.encode(), private=True)
+    write_atomically(folder / "model.safetensors", model, private=True)
 
 
 def record_of(personal: Personal) -> dict[str, Any]:
@@ -99,15 +97,3 @@ def _figures(found: Evaluation) -> dict[str, Any]:
     """Every figure; null where too few persons leave none."""
     known: dict[str, Any] = json.loads(json.dumps(described(found)), parse_constant=lambda _: None)
     return known
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file whole, so that a crash leaves the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        os.fchmod(descriptor, 0o600)
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)

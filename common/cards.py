@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError
+from common.files import write_atomically
 from common.secagg.channel import Identity, verify
 from common.secagg.derive import digest
 
@@ -152,9 +153,8 @@ def _write(
         raise ConfigError(f"{path} names another key than the one that signs it.")
     body = {"card": kind, "version": VERSION, **content}
     signature = identity.sign(f"{kind} card", _canonical(body)).hex()
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps({**body, "signature": signature}, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    text = json.dumps({**body, "signature": signature}, indent=1) + "\n"
+    write_atomically(path, text.encode())
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.budget import resolved
 from common.config import Study
 from common.errors import ConfigError, ExitCode, TacitError
+from common.files import write_atomically
 from common.keys import read_roster
 from common.secagg.roster import Roster
 from common.settings import config_hash, load_study, overrides_from_run_config, to_yaml
@@ -23,7 +24,6 @@ from server.checkpoint import (
     check_origin,
     read_checkpoint,
     taken_up,
-    write_atomically,
     write_checkpoint,
 )
 from server.confirming import CONFIRMING, Confirming

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from common.errors import ConfigError, EnvironmentFault
+from common.files import write_atomically
 from common.parameters import Arrays
 from server.optimizer import OptimizerState
 
@@ -200,24 +201,6 @@ def _held(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part.
-
-    Raises:
-        EnvironmentFault: the disk is full or the folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:

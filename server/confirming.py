@@ -9,10 +9,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from common.errors import ConfigError
+from common.files import write_atomically
 from common.secagg.checks import COORDINATOR
 from common.secagg.messages import ConfirmRequest, Pair, decode
 from common.secagg.riding import CONFIRM_ADVERTISE
-from server.checkpoint import write_atomically
 
 CONFIRMING = "confirming.json"
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from common.affect import Evaluation, described, read_evaluation
 from common.budget import grid_of
 from common.config import Study
+from common.files import write_atomically
 from common.models.registry import build
 from common.parameters import Arrays, to_arrays
 from common.secagg.ring import Decoded, FloatArray
@@ -20,7 +21,6 @@ from server.checkpoint import (
     CHECKPOINT,
     Checkpoint,
     Origin,
-    write_atomically,
     write_checkpoint,
 )
 from server.optimizer import OptimizerState, optimizer

@@ -7,10 +7,10 @@ folder keeps them from run to run.
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.files import write_atomically
 from common.heads import KeptHead, heads_from_json, heads_to_json, newest, read_heads
 from common.secagg.progress import Outcome
 from common.witness import Witness, note_of, why_not
-from server.checkpoint import write_atomically
 
 HEADS = "heads.json"
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from common.affect import is_told, read_described
 from common.affect.figures import headline
+from common.files import write_atomically
 from common.plots import INK, LINES, STYLE, clear_figure
-from server.checkpoint import write_atomically
 from server.following import progress
 
 TABLE = "rounds.csv"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from common.config import Study
 from common.errors import ConfigError
+from common.files import write_atomically
 from common.settings import load_study
-from server.checkpoint import write_atomically
 from simulations.crossval import Repeat, check_folds, spread, variants
 from simulations.kept import Following, kept_runs
 from simulations.report.curves import CurvePoint, Curves, draw_curves

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 from common.config import Study
+from common.files import write_atomically
 from common.settings import config_hash
-from server.checkpoint import write_atomically
 from server.following import Watch
 from simulations.crossval import Repeat, run_repeat
 from simulations.sites import find_manifests

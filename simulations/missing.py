@@ -12,8 +12,8 @@ from pathlib import Path
 
 from common.config import Study
 from common.errors import ConfigError
+from common.files import write_atomically
 from common.missing import Missing
-from server.checkpoint import write_atomically
 from simulations.crossval import Repeat, check_folds, spread, variants
 from simulations.kept import Following, kept_runs
 from simulations.report.missing import MissingCurves, MissingPoint, draw_missing

@@ -13,6 +13,7 @@ from client.data.arrays import FloatArray
 from client.data.features.base import Window
 from client.data.readers.arrays import read_npz
 from common.errors import DataError
+from common.files import write_atomically
 from common.inputs import Options, Shape
 
 
@@ -63,10 +64,8 @@ def keep_record(folder: Path, name: str, record: Mapping[str, object]) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    Path(temporary).replace(path)
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode(), private=True)
 
 
 def window_name(window: Window) -> str:

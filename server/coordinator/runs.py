@@ -11,8 +11,9 @@ from pathlib import Path
 from common.cards import read_coordinator_card, read_site_card
 from common.config import Study
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
+from common.files import write_atomically
 from common.processes import BIN, FLOWER
-from server.checkpoint import CHECKPOINT, new_folder, read_checkpoint, write_atomically
+from server.checkpoint import CHECKPOINT, new_folder, read_checkpoint
 from server.coordinator.folder import CARD, CARDS
 from server.coordinator.processes import port_of
 from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection

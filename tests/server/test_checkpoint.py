@@ -1,8 +1,6 @@
 """A checkpoint is the old one or the new one, never half of each."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from server.checkpoint import (
     check_newest,
     check_origin,
     read_checkpoint,
-    write_atomically,
     write_checkpoint,
 )
 from server.optimizer import OptimizerState
@@ -103,49 +100,6 @@ def test_a_crash_before_the_replacement_leaves_the_old_one(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         write_checkpoint(path, checkpoint_of(seed=1, round_=4))
     assert equal(read_checkpoint(path), checkpoint_of(round_=3))
-
-
-def test_the_new_content_is_on_disk_before_it_takes_the_old_ones_place(tmp_path, monkeypatch):
-    order = []
-    sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
-    monkeypatch.setattr(
-        Path, "replace", lambda self, to: (order.append("replace"), replace(self, to))[1]
-    )
-    write_atomically(tmp_path / "c", b"new")
-    assert order[:2] == ["sync", "replace"]
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]
-
-
-FULL = """
-import resource, signal, sys
-from pathlib import Path
-from common.errors import EnvironmentFault
-from server.checkpoint import write_atomically
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    write_atomically(Path(sys.argv[1]), b"new" * 1000)
-except EnvironmentFault as error:
-    sys.exit(f"said: {error}")
-"""
-
-
-def test_a_full_disk_is_said_and_leaves_the_old_content(tmp_path):
-    path = tmp_path / "checkpoint"
-    path.write_bytes(b"old")
-    command = [sys.executable, "-c", FULL, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("said: ")
-    assert "checkpoint cannot be written" in done.stderr
-    assert path.read_bytes() == b"old"
-
-
-def test_a_folder_that_cannot_be_made_is_the_machines_fault(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentFault, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "c", b"x")
 
 
 def test_where_a_run_stands_reads_back(tmp_path):
