@@ -7,7 +7,7 @@ from typing import cast
 from client.session import Session
 from common.budget import round_event
 from common.config import Study
-from common.errors import BudgetSpent, OutOfOrder, Replayed
+from common.errors import OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
@@ -28,22 +28,9 @@ def charge(session: Session, context: Context) -> Iterator[None]:
     """
     ledger = session.ledger
     ledger.open_study(opening_of(session))
-    if context.task == "evaluate":
-        _check_evaluations(session)
     reservation = _reserve(session, context)
     yield
     ledger.commit(reservation)
-
-
-def _check_evaluations(session: Session) -> None:
-    """Bound the exact counts of one study: each says a little of the persons behind it."""
-    study, most = session.study.name, session.site.policy.max_evaluations
-    done = session.ledger.times(study, WHAT["evaluate"])
-    if done >= most:
-        raise BudgetSpent(
-            f"study {study!r} was evaluated here {done} times, over all its runs; at most {most}. "
-            "policy.yaml, max_evaluations: raise it there, or ask for fewer evaluations."
-        )
 
 
 def _reserve(session: Session, context: Context) -> Reservation:
@@ -58,6 +45,7 @@ def _reserve(session: Session, context: Context) -> Reservation:
             attempt=context.attempt,
             max_grad_norm=session.study.privacy.max_grad_norm if context.task == "train" else 0.0,
             model_hash=context.model_hash.hex(),
+            most=session.site.policy.max_evaluations if context.task == "evaluate" else None,
         )
     except OutOfOrder as error:
         raise Replayed("this very round was charged before") from error

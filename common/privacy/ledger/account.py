@@ -20,7 +20,7 @@ from typing import Any, Self
 from common.errors import LedgerError, OutOfOrder
 from common.privacy import accountant
 from common.privacy.events import Event, Unit
-from common.privacy.ledger.caps import check_caps
+from common.privacy.ledger.caps import check_caps, check_times
 from common.privacy.ledger.chain import START, Entry, Head, next_entry
 from common.privacy.ledger.file import LedgerFile
 from common.privacy.ledger.report import StudyAccount, study_accounts
@@ -122,6 +122,7 @@ class Ledger:
         attempt: int = 0,
         max_grad_norm: float = 0.0,
         model_hash: str = "",
+        most: int | None = None,
     ) -> Reservation:
         """Charge a study for the most that may happen now; durable when it returns.
 
@@ -134,9 +135,10 @@ class Ledger:
             attempt: the attempt at the round.
             max_grad_norm: clipping norm C; 0 where nothing is clipped.
             model_hash: hash of the model that came with the request.
+            most: charges of this study for this purpose, over all runs; None: any number.
 
         Raises:
-            BudgetSpent: a cap would be exceeded; nothing was charged.
+            BudgetSpent: a cap or `most` would be exceeded; nothing was charged.
             OutOfOrder: this was reserved before; nothing was charged.
             LedgerError: the study is not open, or the ledger is damaged or cannot be written.
         """
@@ -146,6 +148,7 @@ class Ledger:
         with self._turn():
             opening = self._opening(study)
             self._refuse_repeat(asked)
+            check_times(self._replay, study, what, most)
             check_caps(self._replay, opening, event)
             return reservation_from(self._append("reserve", reservation_to(asked)))
 
@@ -181,10 +184,6 @@ class Ledger:
     def events(self, study: str | None = None) -> tuple[Event, ...]:
         """Return everything released here, or for one study, merged by equal cost."""
         return tuple(self._read().events(study))
-
-    def times(self, study: str, what: str) -> int:
-        """Return how many charges were made for a study and a purpose, in whatever run."""
-        return sum(key[0] == study and key[-1] == what for key in self._read().keys)
 
     def studies(self) -> dict[str, StudyAccount]:
         """Return every study's account, by name."""

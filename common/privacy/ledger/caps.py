@@ -31,6 +31,22 @@ def check_caps(replay: Replay, opening: Opening, event: Event) -> None:
         _refuse_above(terms.site_epsilon, site, terms.site_delta, whose, unit)
 
 
+def check_times(replay: Replay, study: str, what: str, most: int | None) -> None:
+    """Refuse one more charge of a study for a purpose than the site allows, in whatever run.
+
+    Raises:
+        BudgetSpent: it was charged that often already.
+    """
+    if most is None:
+        return
+    done = sum(key[0] == study and key[-1] == what for key in replay.keys)
+    if done >= most:
+        raise BudgetSpent(
+            f"study {study!r} was charged {done} times for {what}, over all its runs, and the site "
+            f"allows at most {most}; nothing was charged; ask for fewer, or have it allow more"
+        )
+
+
 def _refuse_above(cap: float, cost: Cost, delta: float, whose: str, unit: str) -> None:
     """Compare by Rényi DP first: where that bound is within the cap, the exact figure is too."""
     if math.isinf(cap) or rdp_epsilon_of(cost, delta) <= cap:

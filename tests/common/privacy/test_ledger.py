@@ -202,6 +202,21 @@ def test_another_process_is_seen_at_once(path, ledger):
         assert other.head() == ledger.head()
 
 
+def test_how_often_something_may_leave_holds_over_runs_and_processes(path, ledger):
+    exact = ExactThroughSecureSum("counts", 5)
+    counted = {"what": "counts", "most": 2}
+    with Ledger.open(path, site="north") as other:
+        ledger.reserve("s", exact, round=1, run="a", **counted)
+        other.reserve("s", exact, round=1, run="b", **counted)
+        head = ledger.head()
+        for either in (ledger, other):
+            with pytest.raises(BudgetSpent, match=r"'s' was charged 2 times for counts, .* most 2"):
+                either.reserve("s", exact, round=2, run="a", **counted)
+        assert ledger.head() == head
+        ledger.reserve("s", exact, round=2, run="a", what="other counts", most=1)
+        ledger.reserve("s", exact, round=2, run="a", what="counts", most=3)
+
+
 def test_entries_tell_what_when_and_why(ledger):
     ledger.commit(ledger.reserve("s", STEP, round=4, run="r7", max_grad_norm=1.0, model_hash="cd"))
     kinds = [entry.kind for entry in ledger.entries()]
