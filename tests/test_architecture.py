@@ -23,6 +23,7 @@ DOORS = {
     "flwr": (
         "server.app",
         "server.exchange",
+        "server.coordinator.superexec",
         "client.app",
         "client.egress",
         "client.state",

@@ -5,6 +5,7 @@ Flower's control API has no authentication, so whoever reached it could start ru
 """
 
 import json
+import sys
 from pathlib import Path
 
 from common.errors import ConfigError
@@ -60,7 +61,7 @@ def superexec_command(root: Path) -> list[str]:
         "--superexec-auth-secret-file": str(root / SUPEREXEC_SECRET),
         "--executor": "subprocess",
     }
-    return [str(BIN / "flower-superexec"), *_words(given)]
+    return [sys.executable, "-m", "server.coordinator.superexec", *_words(given)]
 
 
 def _words(given: dict[str, str]) -> list[str]:
