@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import httpx
@@ -22,6 +23,7 @@ from flwr.app import Context, Message
 from flwr.app.error import Error
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.supercore import heartbeat
 from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
@@ -40,6 +42,8 @@ Approved = Callable[[str], bool]
 
 POLL_S = 0.1
 LONGEST_WAIT_S = 10.0
+INTERVAL_S = 10
+"""Between two heartbeats, at most; whoever misses two is taken for dead."""
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _COMPONENT = "flwr-clientapp"
 _FIXED = "the site's own log says why"
@@ -106,6 +110,21 @@ def serve(desk: Desk, stopped: Callable[[], bool]) -> None:
             else:
                 desk.report("idle", "")
                 time.sleep(POLL_S)
+
+
+def beat_often(*modules: ModuleType) -> None:
+    """Have Flower beat three times as often in this process; it has no option for it.
+
+    Args:
+        modules: of Flower's that hold the interval, besides the one that beats.
+
+    Raises:
+        ImportError: one of them does not hold it any more.
+    """
+    for module in (heartbeat, *modules):
+        if not hasattr(module, "HEARTBEAT_DEFAULT_INTERVAL"):
+            raise ImportError(f"{module.__name__} has no HEARTBEAT_DEFAULT_INTERVAL any more")
+        vars(module)["HEARTBEAT_DEFAULT_INTERVAL"] = INTERVAL_S
 
 
 def _next_task(client: RuntimeHttpClient) -> str:

@@ -195,6 +195,15 @@ def alone(folder: Path, wait_s: float = ALONE_S) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_played(folder: Path) -> bool:
+    """Whether a process holds a run's folder just now."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return not _held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _held(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,7 +28,7 @@ class RunFailed(TacitError):
 
 
 def play(flwr: "Flwr", run_config: RunConfig, watch: Callable[[], bool], *options: str) -> None:
-    """Submit the app and return when its run has completed; Ctrl-C stops the run.
+    """Submit the app and return when its run has completed; Ctrl-C or a failure stops the run.
 
     Args:
         flwr: the command line.
@@ -44,7 +44,7 @@ def play(flwr: "Flwr", run_config: RunConfig, watch: Callable[[], bool], *option
     run_id = flwr.start(run_config, *options)
     try:
         flwr.wait(run_id, watch)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RunFailed):
         flwr.stop(run_id)
         raise
 

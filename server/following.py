@@ -7,6 +7,7 @@ from typing import Any
 
 from common import errors
 from common.errors import ExitCode, TacitError
+from server.checkpoint import is_played
 
 PROGRESS = "progress.jsonl"
 ERROR = "error.json"
@@ -42,6 +43,7 @@ class Follower:
     def __init__(self, root: Path, watch: Watch, *, is_resumed: bool = False) -> None:
         self._root = root
         self._watch = watch
+        self._was_played = False
         self._seen = len(progress(root)) if is_resumed else 0
 
     def __call__(self) -> bool:
@@ -52,6 +54,16 @@ class Follower:
         self._seen = len(lines)
         is_finished = bool(lines) and lines[-1]["event"] == "finished"
         return is_finished or (self._root / ERROR).exists()
+
+    def has_died(self) -> bool:
+        """Whether the process that played the run let go of its folder and said nothing of an end.
+
+        Flower takes a minute to miss it.
+        """
+        is_now = is_played(self._root)
+        is_gone = self._was_played and not is_now
+        self._was_played |= is_now
+        return is_gone and not self()
 
 
 def said(root: Path, also: Sequence[str] = ()) -> TacitError | None:

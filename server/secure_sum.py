@@ -1,6 +1,6 @@
 """One secret sum over the sites: the protocol's round, played through an Exchange."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -219,6 +219,7 @@ class _Carrier:
         self._log = log
 
     def __call__(self, stage: str, requests: Mapping[str, bytes]) -> dict[str, bytes]:
+        self._check_same(stage, requests)
         model = self._model if stage == "mask" else {}
         self.was_charged |= stage == "mask"
         asked = {
@@ -235,6 +236,19 @@ class _Carrier:
             for site, reply in replies.items()
             if not reply.refused
         }
+
+    def _check_same(self, stage: str, left: Collection[str]) -> None:
+        """Ask for no sum of fewer sites than were to confirm it: those left would have to refuse.
+
+        Raises:
+            TooFewSites: one of them was lost on the way.
+        """
+        lost = [site for site in self._only if site not in left]
+        if lost and stage in ("share", "mask", "confirm"):
+            raise TooFewSites(
+                f"{stage.upper()}: this sum was to be confirmed over {', '.join(self._only)} and "
+                f"can be made over these only; {', '.join(lost)} did not answer"
+            )
 
     def _note(self, stage: str, refused: Mapping[str, str]) -> None:
         """Record who refused; raise what ends the run."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.app import app, place_of
 from client.folder import log
-from client.runner import Desk, Report, serve
+from client.runner import Desk, Report, beat_often, serve
 from client.site.bundles import is_approved
 from client.site.folder import RUNTIME_SECRET
 from client.site.health import serve_health
@@ -27,6 +27,7 @@ def run_runner(root: Path) -> None:
         EnvironmentFault: the health port is taken.
     """
     plain_logs()
+    beat_often()
     root, ports = root.absolute(), ports_of(root)
     site = load_policy(root / "policy.yaml").site
     board = Board(Status(site, os.getpid(), time.time()))

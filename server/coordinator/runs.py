@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from common.cards import read_coordinator_card, read_site_card
@@ -13,7 +14,7 @@ from common.config import Study
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
 from common.files import write_atomically
 from common.processes import BIN, FLOWER
-from server.checkpoint import CHECKPOINT, new_folder, read_checkpoint
+from server.checkpoint import CHECKPOINT, alone, new_folder, read_checkpoint
 from server.coordinator.folder import CARD, CARDS
 from server.coordinator.processes import port_of
 from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection
@@ -75,10 +76,12 @@ def resume(root: Path, out: Path, watch: Watch) -> None:
     Raises:
         ConfigError: the folder holds no run, or its checkpoint is of another study or roster, is
             an older copy or was altered.
+        EnvironmentFault: another process still works on the run.
         TacitError: whatever ended the run, with its own type.
     """
     asked = asked_in(out)
-    read_checkpoint(out / CHECKPOINT)
+    with alone(out):  # what is left of the run has ended
+        read_checkpoint(out / CHECKPOINT)
     (out / ERROR).unlink(missing_ok=True)
     _follow(root, asked, out, Follower(out, watch, is_resumed=True), resume=True)
 
@@ -103,7 +106,7 @@ def _follow(root: Path, asked: Asked, out: Path, follow: Follower, *, resume: bo
     flwr = command_line(root)
     register(root, flwr)
     try:
-        play(flwr, _run_config(root, asked, out, resume), follow)
+        play(flwr, _run_config(root, asked, out, resume), partial(_watched, follow))
     except RunFailed:
         raise said(out) or RunFailed(
             f"The run ended before it wrote why; see {root / 'superexec.log'}. Once the cause is "
@@ -111,6 +114,17 @@ def _follow(root: Path, asked: Asked, out: Path, follow: Follower, *, resume: bo
         ) from None
     finally:
         follow()
+
+
+def _watched(follow: Follower) -> bool:
+    """Follow a run; whether it is through.
+
+    Raises:
+        RunFailed: the process that played it died.
+    """
+    if follow.has_died():
+        raise RunFailed("The process that played the run died.")
+    return follow()
 
 
 def command_line(root: Path) -> Flwr:

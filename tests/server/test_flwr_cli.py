@@ -80,7 +80,7 @@ def test_a_run_is_followed_to_its_true_end(fake: Fake) -> None:
 
 @pytest.mark.parametrize("word", ["finished:failed", "finished:stopped"])
 def test_a_run_that_failed_is_an_error_with_the_end_of_its_log(fake: Fake, word: str) -> None:
-    flwr = fake.answers(run=[STARTED], list=[status(word)], log=["the last\nlines"])
+    flwr = fake.answers(run=[STARTED], list=[status(word)], log=["the last\nlines"], stop=[""])
     with pytest.raises(RunFailed, match=rf"ended as {word}.\nthe last\nlines"):
         play(flwr, {}, lambda: False)
 
@@ -97,13 +97,14 @@ def test_words_before_the_json_are_passed_over_and_no_json_is_an_error(fake: Fak
         fake.answers(run=["what is this"]).start({})
 
 
-def test_an_interrupt_stops_the_run(fake: Fake) -> None:
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RunFailed])
+def test_an_interrupt_or_a_failure_stops_the_run(fake: Fake, kind: type[BaseException]) -> None:
     flwr = fake.answers(run=[STARTED], list=[status("running")], stop=["{}"])
 
     def interrupt() -> bool:
-        raise KeyboardInterrupt
+        raise kind
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind):
         play(flwr, {}, interrupt)
     assert fake.calls[-1][:2] == ["stop", "7"]
 

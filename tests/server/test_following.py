@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import BudgetSpent, ExitCode, TacitError
+from server.checkpoint import alone
 from server.following import ERROR, PROGRESS, Follower, progress, said
 
 LINES = [{"event": "started"}, {"event": "round", "round": 1}, {"event": "finished"}]
@@ -42,6 +43,23 @@ def test_a_resumed_run_hands_on_what_is_new(tmp_path: Path) -> None:
 def test_an_error_ends_the_watching_too(tmp_path: Path) -> None:
     (tmp_path / ERROR).write_text("{}")
     assert Follower(tmp_path, lambda _: None)()
+
+
+def test_a_process_that_lets_go_of_the_folder_without_an_end_has_died(tmp_path: Path) -> None:
+    follow = Follower(tmp_path, lambda _: None)
+    assert not follow.has_died()  # it has not begun
+    with alone(tmp_path):
+        assert not follow.has_died()
+    assert follow.has_died()
+
+
+@pytest.mark.parametrize("ending", [PROGRESS, ERROR])
+def test_a_process_that_has_said_how_it_ended_has_not_died(tmp_path: Path, ending: str) -> None:
+    follow = Follower(tmp_path, lambda _: None)
+    with alone(tmp_path):
+        assert not follow.has_died()
+        (tmp_path / ending).write_text(json.dumps(LINES[-1]) + "\n")
+    assert not follow.has_died()
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:

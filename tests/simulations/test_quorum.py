@@ -80,6 +80,30 @@ def test_a_sum_that_broke_off_at_confirm_is_made_again_over_the_very_same_sites(
     assert sums.over("train", 2, other, 2).contributors == table.sites
 
 
+def test_one_of_the_very_same_sites_that_is_lost_again_is_waited_for_uncharged(lay_table):
+    """Without it the others would refuse to confirm, and the run would end with their refusal."""
+    table, kinds = lay_table(), []
+
+    def app(message: Message, context: Context) -> Message:
+        site, kind = table.site_of(context), message.metadata.message_type
+        kinds.append((site, kind))
+        times = kinds.count((site, kind))
+        if kind == MESSAGE_TYPES["confirm"] and site in ("lake", "mill") and times == 1:
+            raise RuntimeError
+        if kind == MESSAGE_TYPES["share"] and site == "lake" and times == 2:
+            raise RuntimeError
+        return client_app(message, context)
+
+    sums, lines = table.sums(table.grid(app))
+    clock = {"clock": lambda: 0.0, "sleep": lambda _s: None}
+    sums._quorum = Quorum(sums.exchange.meeting.there, table.sites, 3, lines.append, **clock)
+    total = sums.over("train", 1, to_arrays(build(table.study)), 2)
+    assert total.contributors == table.sites
+    assert [line for line in lines if "can be made over these only; lake did not answer" in line]
+    assert kinds.count(("hill", MESSAGE_TYPES["mask"])) == 2
+    assert not [line for line in lines if "refused" in line]
+
+
 def test_a_round_is_charged_twice_and_no_more(played):
     said, charged, _ = played("confirm", 9)
     assert "CONFIRM" in said
