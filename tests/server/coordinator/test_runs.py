@@ -3,6 +3,7 @@
 import json
 import socket
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,18 @@ from common.cards import SiteCard, write_site_card
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
 from common.secagg.channel import Identity
 from common.settings import load_study
+from server.checkpoint import alone
 from server.coordinator.folder import enrol, init_coordinator
-from server.coordinator.runs import ASKED, Asked, await_superlink, command_line, register, submit
+from server.coordinator.runs import (
+    ASKED,
+    Asked,
+    await_superlink,
+    command_line,
+    register,
+    resume,
+    submit,
+)
+from server.flwr_cli import RunFailed
 
 
 @pytest.fixture
@@ -109,6 +120,30 @@ def test_a_folder_in_use_is_not_written_to(hub: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not empty"):
         submit(hub, load_study("demo"), Asked("demo"), tmp_path / "out", lambda _: None)
     assert not (tmp_path / "out" / ASKED).exists()
+
+
+def test_a_run_whose_process_died_says_how_to_take_it_up(hub: Path, tmp_path, monkeypatch) -> None:
+    enrolled(hub, "north", "south", "west")
+    out = tmp_path / "out"
+
+    def play(flwr, run_config, watch) -> None:
+        with alone(out):
+            assert not watch()
+        watch()
+
+    monkeypatch.setattr(server.coordinator.runs, "register", lambda *_: None)
+    monkeypatch.setattr(server.coordinator.runs, "play", play)
+    with pytest.raises(RunFailed, match=f"tacit coordinator resume {hub} {out}"):
+        submit(hub, load_study("demo"), Asked("demo"), out, lambda _: None)
+
+
+def test_a_run_that_is_still_played_is_not_taken_up(hub: Path, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    with alone(out):
+        (out / ASKED).write_text(json.dumps(vars(Asked("demo"))))
+        monkeypatch.setattr(server.coordinator.runs, "alone", partial(alone, wait_s=0.0))
+        with pytest.raises(EnvironmentFault, match="still works on the run"):
+            resume(hub, out, lambda _: None)
 
 
 def test_the_command_line_is_told_to_trust_this_coordinators_authority_alone(hub: Path) -> None:
