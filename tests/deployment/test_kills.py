@@ -5,7 +5,7 @@ outside, by a site's own locks and ledger, that a stage is under way there, and 
 
 By default three cases run; tests/simulations/test_supernodes.py kills a SuperNode besides.
 TACIT_KILLS=all runs all 24; names of processes or stages (TACIT_KILLS=runner,masking) run theirs.
-The cases go stage by stage: a process that is killed again within two minutes is started again later
+The cases go stage by stage, since what is killed again within two minutes is started again later
 each time.
 """
 
