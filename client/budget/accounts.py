@@ -39,7 +39,7 @@ class ExactRelease:
         study: for which study.
         what: which numbers.
         times: in how many sums.
-        min_persons: fewest persons behind each.
+        min_persons: fewest persons behind each, as the site's policy asks.
     """
 
     study: str
@@ -63,7 +63,8 @@ class Account:
         rounds: training rounds charged.
         last_charge: when something was last charged, UTC; empty where nothing was.
         by: the same ε against each onlooker.
-        right_of_hundred: of 100 guesses whether a unit took part, how many can be right.
+        right_of_hundred: of 100 guesses whether a unit took part, how many can be right; 100
+            where model updates left without noise.
         unfinished: rounds that were charged and broke off; they count in full.
         is_exact: whether model updates left without noise, so that ε says nothing about them.
     """
@@ -197,6 +198,7 @@ def _account(
     charged = [c.reservation for c in view.changes if name in ("", c.reservation.study)]
     training = [one for one in charged if one.what == "training"]
     by = by_onlooker(events, delta, unit, records)
+    is_exact = any(isinstance(one.event, ExactThroughSecureSum) for one in training)
     return Account(
         name=name,
         unit=unit,
@@ -207,9 +209,9 @@ def _account(
         rounds=len({one.seq for one in training}),
         last_charge=charged[-1].at if charged else "",
         by=by,
-        right_of_hundred=right_of_hundred(merge(events, unit, records)),
+        right_of_hundred=100 if is_exact else right_of_hundred(merge(events, unit, records)),
         unfinished=sum(name in ("", one.study) for one in view.replay.pending.values()),
-        is_exact=any(isinstance(one.event, ExactThroughSecureSum) for one in training),
+        is_exact=is_exact,
     )
 
 

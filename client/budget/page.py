@@ -50,13 +50,18 @@ def in_words(account: dict[str, Any]) -> str:
     """Say what an account means to somebody who was recorded."""
     right, unit = account["right_of_100_guesses"], account["unit"]
     whom = "a given person took part" if unit == "person" else "a given recording was used"
+    if account["model_updates_exact"]:
+        return (
+            "Model updates left without noise, inside secure sums only: nothing bounds how surely "
+            f"somebody who knows all other contributions can tell whether {whom}."
+        )
     if account["epsilon_spent"] is None:
         return f"Nothing bounds how surely somebody can tell whether {whom}."
     if account["epsilon_spent"] == 0:
         return f"Nothing with noise was released, so nothing of it tells whether {whom}."
     return (
-        f"Somebody who knows everything else and sees all that was released, and who guesses "
-        f"whether {whom}, is right in at most {right} of 100 guesses. A coin is right in 50."
+        "Somebody who knows everything else and sees all that was released with noise, and who "
+        f"guesses whether {whom}, is right in at most {right} of 100 guesses. A coin: 50."
     )
 
 
@@ -100,6 +105,6 @@ def mechanism(event: dict[str, Any]) -> str:
         "gaussian": "{count} noised statistics; noise σ = {noise_multiplier:g}",
         "discrete_gaussian_share": "{steps} noised sums; noise σ = {noise_multiplier:g} from "
         "{honest} honest sites of {total}, sampling rate q = {sampling_rate:g}",
-        "exact_through_secure_sum": "{what}: exact; fewest persons behind a sum: {min_persons}",
+        "exact_through_secure_sum": "{what}: exact; at least {min_persons} persons, by policy",
     }
     return texts[event["event"]].format(**event)

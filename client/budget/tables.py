@@ -61,10 +61,11 @@ def _accounts(budget: SiteBudget) -> tuple[Account, ...]:
 
 
 def _cells(account: Account) -> tuple[str, ...]:
+    is_open = bool(account.name) and account.is_exact and not account.spent
     return (
         _noised(account, account.spent),
-        epsilon(account.cap, otherwise="none"),
-        epsilon(account.left, otherwise="–"),
+        "–" if is_open else epsilon(account.cap, otherwise="none"),
+        "–" if is_open else epsilon(account.left, otherwise="–"),
         str(account.rounds),
         "–" if account.more_rounds is None else str(account.more_rounds),
         account.last_charge[:10] or "never",
@@ -97,7 +98,10 @@ def _odds(budgets: tuple[SiteBudget, ...]) -> list[str]:
     unit = budgets[0].whole.unit
     whom = "a given person took part" if unit == "person" else "a given recording was used"
     where = "" if len(budgets) == 1 else ", at the site that spent most,"
-    return [f"Of 100 guesses whether {whom}{where} at most {most} can be right (50: a coin)."]
+    if any(budget.whole.is_exact for budget in budgets):
+        return [f"So nothing bounds how surely somebody can tell whether {whom}."]
+    of = " from what left with noise" if any(budget.exact for budget in budgets) else ""
+    return [f"Of 100 guesses{of} whether {whom}{where} at most {most} can be right (50: a coin)."]
 
 
 def _onlookers(budgets: tuple[SiteBudget, ...]) -> Table:
@@ -118,8 +122,10 @@ def _exact(budgets: tuple[SiteBudget, ...]) -> Table:
     table = Table(title=f"Exact: {NOT_PRIVATE}", **_NARROW)
     for column in ("site", "study", "what"):
         table.add_column(column, overflow="fold")
-    for column in ("sums", "fewest persons"):
+    for column in ("sums", "persons, at least"):
         table.add_column(column, justify="right")
+    table.caption = "persons, at least: what the site's policy asks of each sum, not a count."
+    table.caption_justify = "left"
     for budget in budgets:
         for one in budget.exact:
             cells = (one.study, one.what, str(one.times), str(one.min_persons))

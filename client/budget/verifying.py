@@ -8,10 +8,12 @@ from pathlib import Path
 from client.budget.places import Place, find_places, look, one_place
 from client.budget.signing import check
 from client.folder import SiteFolder
+from client.heads import kept_notes
 from common.errors import LedgerError
 from common.heads import KeptHead, SignedHead, check_signatures, read_heads
 from common.keys import read_roster
 from common.privacy.ledger import Head, LedgerView
+from common.witness import head_of
 
 HEADS = "heads.json"
 
@@ -50,7 +52,7 @@ def verify(place: Place, kept: tuple[KeptHead, ...] | None = None) -> Finding:
     Args:
         place: the site.
         kept: heads of any sites, one of this site's among them; those in the site's own folder
-            count besides.
+            count besides, and the one that it showed its peers last.
     """
     site = place.folder
     try:
@@ -61,6 +63,7 @@ def verify(place: Place, kept: tuple[KeptHead, ...] | None = None) -> Finding:
         signers = _signers(site, mine)
         for head in mine:
             _hold(view, head)
+        hold_to_own_head(site, view)
     except LedgerError as error:
         return Finding(place.label, site.name, None, 0, (), str(error), error.entry)
     return Finding(place.label, site.name, view.head, len(mine), tuple(sorted(signers)), "", None)
@@ -118,6 +121,17 @@ def _hold(view: LedgerView, head: KeptHead) -> None:
             1,
         )
     view.require(head.head)
+
+
+def hold_to_own_head(site: SiteFolder, view: LedgerView) -> None:
+    """Refuse a ledger that lacks the head that the site itself showed its peers last.
+
+    Raises:
+        LedgerError: it does, or the file of heads is damaged.
+    """
+    own = kept_notes(site.heads).get(site.name)
+    if own is not None:
+        view.require(head_of(own))
 
 
 def heads_of(site: SiteFolder, kept: tuple[KeptHead, ...] | None) -> tuple[KeptHead, ...]:

@@ -11,7 +11,7 @@ from client.budget.places import look
 from client.budget.reporting import report, write_report
 from common.errors import ConfigError, EnvironmentFault
 from common.privacy import accountant
-from common.privacy.events import PoissonSampledGaussian
+from common.privacy.events import ExactThroughSecureSum, PoissonSampledGaussian
 
 NOW = "2026-04-01T00:00:00+00:00"
 STEPS = PoissonSampledGaussian(0.25, 2.0, 10, "person")
@@ -173,6 +173,16 @@ def test_an_empty_account_makes_a_page_too(federation, tmp_path, fits):
     text = Page(made.page.read_text()).text
     assert "no ledger yet" in text
     assert "nothing was charged" in text
+
+
+def test_a_page_on_model_updates_without_noise_promises_nothing(federation, tmp_path, fits):
+    federation.spend("open", ExactThroughSecureSum("model updates", 3))
+    made = write_report(federation.place(), tmp_path, NOW)
+    fits(json.loads(made.data.read_text()), "budget-report")
+    assert json.loads(made.data.read_text())["all"]["right_of_100_guesses"] == 100
+    text = Page(made.page.read_text()).text
+    assert "nothing bounds how surely" in text
+    assert "nothing of it tells" not in text
 
 
 def test_warnings_of_delta_seed_and_exact_updates(federation, fits):

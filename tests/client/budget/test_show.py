@@ -79,10 +79,14 @@ def test_model_updates_without_noise_are_said(federation, tacit):
     assert budget.whole.is_exact
     assert budget.whole.spent == 0
     assert budget.whole.more_rounds is None
+    assert budget.whole.right_of_hundred == budget.studies[0].right_of_hundred == 100
     code, out, _ = tacit("show", federation.folder())
+    said = " ".join(out.split())
     assert code == 0
-    assert "no ε speaks of them" in out
-    assert "not differentially private" in out
+    assert "no ε speaks of them" in said
+    assert "nothing bounds how surely somebody can tell whether a given person took part" in said
+    assert "can be right" not in said
+    assert "not differentially private" in said
 
 
 def test_no_noise_is_no_bound(federation, tacit):
