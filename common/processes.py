@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -61,12 +62,21 @@ def become(root: Path, command: Sequence[str]) -> None:
 
     Flower searches its working directory before anything else, so it must hold no code.
     """
+    dump_no_core()
     home = root.absolute() / "flower"
     empty = home / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     os.chdir(empty)
     own = {"FLWR_HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.defpath}"}
     os.execve(command[0], list(command), {**os.environ, **FLOWER, **own})
+
+
+def dump_no_core() -> None:
+    """Have this process, and all that it starts, leave no memory on disk when it crashes.
+
+    There are keys in it, and recordings.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def plain_logs() -> None:
@@ -129,6 +139,7 @@ def supervise(group: Group) -> None:
     Raises:
         EnvironmentFault: another supervisor runs them.
     """
+    dump_no_core()
     with _alone(group.root):
         ended = _Ended()
         children = [_Child(group, name) for name in group.names]

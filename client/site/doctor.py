@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from client.budget.places import look
+from client.budget.verifying import hold_to_own_head
 from client.folder import open_site
 from client.policy import shut_by
 from client.site.audit_log import AUDIT_LOG
@@ -29,14 +31,17 @@ from client.site.trust import CA_CERTIFICATE, pinned_card
 from common.cards import CoordinatorCard, read_site_card
 from common.errors import ConfigError, EnvironmentFault, PolicyRefused, TacitError
 from common.keys import read_identity, read_roster
-from common.privacy.ledger.view import read_ledger
+from common.privacy.ledger.file import check_mode
 from common.privacy.plan import calibrate
 
 SECRETS = ("identity.key", NODE_KEY, RUNTIME_SECRET)
 LEAST_DISK_BYTES = 5 << 30
+FULL_DISK_BYTES = 16 << 20
 MOST_SKEW_S = 60.0
 SOON_DAYS = 30
 CONNECT_S = 5.0
+_EXPIRED, _NOT_YET_VALID = 10, 9
+"""OpenSSL's numbers of two ends of a certificate's check: X509_V_ERR_…"""
 PACKAGES = ("torch", "opacus", "flwr", "cryptography")
 PROBE_ROUNDS, PROBE_RATE, MOST_NOISE = 60, 0.5, 30.0
 
@@ -111,10 +116,13 @@ def _privacy(root: Path) -> tuple[str, str]:
 
 
 def _ledger(root: Path) -> tuple[str, str]:
-    path = open_site(root).ledger
-    if not path.exists():
+    site = open_site(root)
+    found = look(site)
+    if found is None:
         return "fine", "nothing spent yet"
-    return "fine", f"{read_ledger(path).head.seq} entries, chain and triggers whole"
+    check_mode(site.ledger)
+    hold_to_own_head(site, found)
+    return "fine", f"{found.head.seq} entries, chain and triggers whole"
 
 
 def _audit(root: Path) -> tuple[str, str]:
@@ -129,6 +137,12 @@ def _roster(root: Path) -> tuple[str, str]:
     card = _card(root)
     if dict(read_roster(root / "roster.json")) != dict(card.sites):
         raise PolicyRefused("roster.json is not that of the confirmed card: run tacit site trust.")
+    own = read_site_card(root / CARD)
+    if card.sites.get(own.site) != own.identity_key:
+        raise PolicyRefused(
+            f"{card.name} has not enrolled this site under this key: send {root / CARD} to it, "
+            "and confirm its new card by tacit site trust."
+        )
     fewest = open_site(root).policy.min_sites
     if len(card.sites) < fewest:
         return "look", f"{len(card.sites)} sites; this one joins no sum of fewer than {fewest}"
@@ -144,6 +158,11 @@ def _bundles(root: Path) -> tuple[str, str]:
 
 def _coordinator(root: Path) -> tuple[str, str]:
     card = _card(root)
+    if (root / CA_CERTIFICATE).read_bytes() != card.ca_certificate.encode():
+        raise PolicyRefused(
+            f"{root / CA_CERTIFICATE} is not the authority of the confirmed card: do not go on "
+            "with it; run tacit site trust once more."
+        )
     host, _, port = card.address.rpartition(":")
     context = ssl.create_default_context(cafile=root / CA_CERTIFICATE)
     try:
@@ -154,16 +173,27 @@ def _coordinator(root: Path) -> tuple[str, str]:
             certificate = secure.getpeercert() or {}
             answer = _asked(secure, host)
     except ssl.SSLError as error:
-        raise EnvironmentFault(
-            f"{card.address} does not show a certificate by the confirmed authority "
-            f"({error.reason}): do not go on; call the coordinator."
-        ) from error
+        raise EnvironmentFault(f"{card.address} {_why_not_trusted(error)}") from error
     except OSError as error:
         said = error.strerror or str(error) or "no answer"
         raise EnvironmentFault(
             f"{card.address} cannot be reached ({said}): open the firewall outwards to it."
         ) from error
     return _judged(certificate, answer)
+
+
+def _why_not_trusted(error: ssl.SSLError) -> str:
+    """What is wrong with the coordinator's certificate, and whose turn it is."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"does not speak TLS as expected ({error.reason}): call the coordinator."
+    if error.verify_code == _EXPIRED:
+        return "shows a certificate that has expired: the coordinator has to renew it."
+    if error.verify_code == _NOT_YET_VALID:
+        return "shows a certificate that is not valid yet: is this machine's clock right?"
+    return (
+        f"does not show a certificate by the confirmed authority ({error.verify_message}): do not "
+        "go on; call the coordinator."
+    )
 
 
 def _asked(secure: ssl.SSLSocket, host: str) -> bytes:
@@ -196,6 +226,11 @@ def _skew_s(answer: bytes, now: float) -> float | None:
 
 def _disk(root: Path) -> tuple[str, str]:
     free = shutil.disk_usage(root).free
+    if free < FULL_DISK_BYTES:
+        raise EnvironmentFault(
+            f"{root}: the disk is full ({free >> 20} MiB free): nothing leaves a site that cannot "
+            "write its ledger. Free space; nothing is lost."
+        )
     said = f"{free / (1 << 30):.0f} GiB free"
     return ("fine" if free >= LEAST_DISK_BYTES else "look"), said
 

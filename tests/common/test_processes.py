@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import resource
 import stat
 import subprocess
 import sys
@@ -129,15 +131,32 @@ def test_a_node_that_was_killed_is_let_in_again_within_the_waits() -> None:
 
 
 def test_to_become_a_process_is_to_be_in_an_empty_folder_without_secrets(tmp_path, monkeypatch):
-    seen = []
+    seen, limited = [], []
     monkeypatch.setattr(os, "chdir", lambda path: seen.append(list(Path(path).iterdir())))
     monkeypatch.setattr(os, "execve", lambda *words: seen.append(words))
+    monkeypatch.setattr(processes.resource, "setrlimit", lambda *words: limited.append(words))
     become(tmp_path, ["/bin/flower", "--x"])
+    assert limited == [(resource.RLIMIT_CORE, (0, 0))]
     assert seen[0] == []
     program, words, environment = seen[1]
     assert (program, words) == ("/bin/flower", ["/bin/flower", "--x"])
     assert environment["FLWR_HOME"] == str(tmp_path / "flower")
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
+
+
+def test_neither_a_supervisor_nor_what_it_starts_dumps_a_core(group: Group) -> None:
+    """The hard limit too, so that none of them can raise it again."""
+    pid = start(group)
+    try:
+        wait_for(lambda: "long" in marks(group))
+        listed = ["ps", "-o", "pid=", "--ppid", str(pid)]
+        said = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+        pids = [pid, *map(int, said.split())]
+        assert len(pids) >= 2
+        for one in pids:
+            assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{one}/limits").read_text())
+    finally:
+        stop(group.root)
 
 
 def test_flowers_log_is_plain_text_with_the_time() -> None:

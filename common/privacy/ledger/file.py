@@ -180,6 +180,18 @@ def _prepare(path: Path) -> None:
     try:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerError(f"{path}: the ledger cannot be opened for writing: {error}") from None
+    check_mode(path)
+
+
+def check_mode(path: Path) -> None:
+    """Refuse a file that others may read, or that its owner may not write.
+
+    Raises:
+        LedgerError: which, and what to do.
+    """
+    try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise LedgerError(f"{path}: the ledger cannot be opened for writing: {error}") from None

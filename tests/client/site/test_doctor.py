@@ -7,15 +7,21 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import client.site.doctor
+from client.budget.places import one_place
+from client.budget.verifying import verify
 from client.site.bundles import Bundle, approve
-from client.site.doctor import CHECKS, Finding, examine
+from client.site.doctor import CHECKS, FULL_DISK_BYTES, Finding, examine
 from client.site.folder import CARD, Wishes, init_site
 from client.site.trust import offered_card, pin
 from common.cards import CoordinatorCard, read_site_card, write_coordinator_card
+from common.privacy.ledger import Head, Ledger
 from common.secagg.channel import Identity
+from common.witness import note_of
 from server.coordinator.pki import (
     authority,
     certificate_pem,
@@ -154,9 +160,49 @@ def test_another_authority_is_wrong(site: Path, serve: Serve) -> None:
     assert "authority" in finding.said
 
 
-def test_an_expired_certificate_is_wrong(site: Path, serve: Serve) -> None:
-    trust(site, *serve(since=timedelta(days=400)))
-    assert found(site)["coordinator"].state == "wrong"
+def test_an_authority_that_was_put_in_the_place_of_the_confirmed_one_is_wrong(
+    site: Path, serve: Serve
+) -> None:
+    trust(site, *serve())
+    _, other = serve()
+    (site / "ca.crt").write_text(other)
+    finding = found(site)["coordinator"]
+    assert finding.state == "wrong"
+    assert "ca.crt is not the authority of the confirmed card" in finding.said
+
+
+@pytest.mark.parametrize(
+    ("since", "says"),
+    [(timedelta(days=400), "has expired"), (-timedelta(hours=3), "not valid yet")],
+    ids=["expired", "of tomorrow"],
+)
+def test_a_certificate_of_another_time_is_wrong(
+    site: Path, serve: Serve, since: timedelta, says: str
+) -> None:
+    trust(site, *serve(since=since))
+    finding = found(site)["coordinator"]
+    assert finding.state == "wrong"
+    assert f"shows a certificate that {says}" in finding.said or f"that is {says}" in finding.said
+
+
+def test_a_site_that_the_card_lacks_is_wrong(site: Path) -> None:
+    others = {"south": b"s" * 32, "east": b"e" * 32}
+    card = CoordinatorCard("hub", "127.0.0.1:1", HUB.public_key, "none", 1, others)
+    write_coordinator_card(site.parent / "hub.json", card, HUB)
+    pin(site, card, site.parent / "hub.json")
+    finding = found(site)["roster"]
+    assert finding.state == "wrong"
+    assert "hub has not enrolled this site under this key: send" in finding.said
+
+
+def test_a_full_disk_is_wrong(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = SimpleNamespace(free=FULL_DISK_BYTES - 1)
+    monkeypatch.setattr(client.site.doctor.shutil, "disk_usage", lambda _: left)
+    finding = found(site)["disk"]
+    assert finding.state == "wrong"
+    assert "the disk is full (15 MiB free)" in finding.said
+    left.free = FULL_DISK_BYTES
+    assert found(site)["disk"].state == "look"
 
 
 def test_a_certificate_that_ends_soon_is_to_be_looked_at(site: Path, serve: Serve) -> None:
@@ -191,3 +237,36 @@ def test_a_damaged_ledger_is_wrong(site: Path) -> None:
     path = next(p for p in site.iterdir() if p.name.startswith("ledger"))
     assert path.name == "ledger.sqlite"
     assert found(site)["ledger"].state == "wrong"
+
+
+@pytest.fixture
+def spent(site: Path) -> Path:
+    """A site that has shown its peers a head of its ledger."""
+    with Ledger.open(site / "ledger.sqlite", site="north") as ledger:
+        note = note_of(ledger.head()).hex()
+    (site / "peers.json").write_text(json.dumps({"north": note}))
+    assert found(site)["ledger"].state == "fine"
+    return site
+
+
+def test_a_read_only_ledger_is_wrong(spent: Path) -> None:
+    (spent / "ledger.sqlite").chmod(0o400)
+    finding = found(spent)["ledger"]
+    assert finding.state == "wrong"
+    assert "read-only (mode 0400); chmod 600 it" in finding.said
+
+
+def test_a_ledger_that_lacks_the_head_that_was_shown_is_wrong(spent: Path) -> None:
+    (spent / "peers.json").write_text(json.dumps({"north": note_of(Head(7, "ab" * 32)).hex()}))
+    finding = found(spent)["ledger"]
+    assert finding.state == "wrong"
+    assert "older copy was put back" in finding.said
+    assert "older copy was put back" in verify(one_place(spent)).problem
+
+
+def test_a_ledger_that_is_gone_is_wrong(spent: Path) -> None:
+    (spent / "locks.log").write_text("lock 00\n")
+    (spent / "ledger.sqlite").unlink()
+    finding = found(spent)["ledger"]
+    assert finding.state == "wrong"
+    assert "the ledger is gone" in finding.said
