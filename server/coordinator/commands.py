@@ -13,7 +13,7 @@ from common.affect import headline, is_told, read_described
 from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card, read_site_card
 from common.errors import ExitCode
 from common.settings import load_study
-from server.coordinator.folder import CARD, enrol, init_coordinator, remove
+from server.coordinator.folder import CARD, enrol, init_coordinator, remove, renew
 from server.coordinator.processes import group_of, superexec_command, superlink_command
 from server.coordinator.runs import Asked, asked_in, command_line, register, resume, submit
 from server.metrics import measured
@@ -65,6 +65,14 @@ def remove_command(folder: Folder, site: str) -> None:
     """Take a site off the roster, and write the new card to send to every site."""
     console.print(_roster(remove(folder, site)))
     console.print(f"Send {folder / CARD} to every site; each confirms it with `tacit site trust`.")
+
+
+@app.command("renew")
+def renew_command(folder: Folder) -> None:
+    """Renew the server's certificate by the same authority; sites have nothing to confirm."""
+    until = renew(folder, datetime.now(UTC))
+    console.print(f"{folder / 'server.crt'} is good until {until:%Y-%m-%d}.", soft_wrap=True)
+    console.print("Now have nginx read it (nginx -s reload), and start the SuperLink anew.")
 
 
 @app.command("start")

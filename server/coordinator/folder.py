@@ -27,7 +27,9 @@ from common.processes import Group
 from common.units import write_units
 from server.coordinator.pki import (
     authority,
+    certificate_from_pem,
     certificate_pem,
+    key_from_pem,
     new_key,
     private_pem,
     server_certificate,
@@ -173,6 +175,36 @@ def remove(root: Path, site: str) -> CoordinatorCard:
     sites = {name: key for name, key in card.sites.items() if name != site}
     (root / CARDS / f"{site}.json").unlink(missing_ok=True)
     return _publish(root, replace(card, number=card.number + 1, sites=sites))
+
+
+def renew(root: Path, now: datetime) -> datetime:
+    """Write a new server certificate by the same authority; returns its last moment.
+
+    Key, authority and card stay, so no site has to confirm anything.
+
+    Args:
+        root: of the coordinator's folder, authority.key in it.
+        now: with its time zone; the certificate counts from it.
+
+    Raises:
+        ConfigError: the folder is not a coordinator's, a key is missing or not of its certificate.
+    """
+    host = address_of(read_coordinator_card(root / CARD).address).host
+    try:
+        ca = certificate_from_pem((root / "ca.crt").read_bytes())
+        ca_key = key_from_pem((root / "authority.key").read_bytes())
+        key = key_from_pem((root / "server.key").read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"A key or ca.crt in {root} is damaged: restore them.") from error
+    if ca.public_key() != ca_key.public_key():
+        raise ConfigError(f"{root / 'authority.key'} is not the key of ca.crt: restore both.")
+    made = server_certificate(ca, ca_key, key, host, now)
+    part = root / "server.crt.part"
+    part.write_bytes(certificate_pem(made))
+    part.replace(root / "server.crt")
+    return made.not_valid_after_utc
 
 
 def _joined(old: Mapping[str, bytes], cards: Sequence[SiteCard]) -> dict[str, bytes]:

@@ -29,6 +29,27 @@ def private_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(*form, serialization.NoEncryption())
 
 
+def key_from_pem(pem: bytes) -> PrivateKey:
+    """A private key from PEM.
+
+    Raises:
+        ValueError: it is none, or of another kind.
+    """
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("not an EC key")
+    return key
+
+
+def certificate_from_pem(pem: bytes) -> x509.Certificate:
+    """A certificate from PEM.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return x509.load_pem_x509_certificate(pem)
+
+
 def certificate_pem(certificate: x509.Certificate) -> bytes:
     """A certificate in PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM)

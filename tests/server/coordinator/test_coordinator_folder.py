@@ -13,7 +13,7 @@ from common.cards import SiteCard, read_coordinator_card, write_site_card
 from common.errors import ConfigError, PolicyRefused
 from common.keys import read_roster
 from common.secagg.channel import Identity
-from server.coordinator.folder import CARD, CARDS, enrol, init_coordinator, remove
+from server.coordinator.folder import CARD, CARDS, enrol, init_coordinator, remove, renew
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SECRETS = ("identity.key", "authority.key", "server.key", "superexec.secret")
@@ -51,6 +51,48 @@ def test_the_certificate_is_valid_for_a_year_from_an_hour_ago(hub: Path) -> None
     server = x509.load_pem_x509_certificate((hub / "server.crt").read_bytes())
     assert server.not_valid_before_utc == NOW - timedelta(hours=1)
     assert server.not_valid_after_utc == NOW + timedelta(days=397)
+
+
+def test_a_renewed_certificate_is_by_the_same_authority_for_the_same_key(hub: Path) -> None:
+    kept = {path.name: path.read_bytes() for path in hub.iterdir() if path.is_file()}
+    later = NOW + timedelta(days=390)
+    assert renew(hub, later) == later + timedelta(days=397)
+    assert {p.name for p in hub.iterdir() if p.is_file() and p.read_bytes() != kept[p.name]} == {
+        "server.crt"
+    }
+    ca, before = (x509.load_pem_x509_certificate(kept[name]) for name in ("ca.crt", "server.crt"))
+    after = x509.load_pem_x509_certificate((hub / "server.crt").read_bytes())
+    after.verify_directly_issued_by(ca)
+    assert after.public_key() == before.public_key()
+    assert after.not_valid_after_utc == later + timedelta(days=397)
+    names = [
+        one.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        for one in (before, after)
+    ]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda hub: (hub / "authority.key").unlink(), "authority.key cannot be read"),
+        (lambda hub: (hub / "server.key").write_bytes(b"none"), "damaged"),
+        (lambda hub: (hub / "server.key").replace(hub / "authority.key"), "server.key cannot"),
+    ],
+    ids=["kept elsewhere", "damaged", "gone"],
+)
+def test_a_certificate_is_not_renewed_without_its_keys(hub: Path, harm, says: str) -> None:
+    before = (hub / "server.crt").read_bytes()
+    harm(hub)
+    with pytest.raises(ConfigError, match=says):
+        renew(hub, NOW)
+    assert (hub / "server.crt").read_bytes() == before
+
+
+def test_a_certificate_is_not_renewed_by_another_authority(hub: Path) -> None:
+    (hub / "authority.key").write_bytes((hub / "server.key").read_bytes())
+    with pytest.raises(ConfigError, match=r"authority.key is not the key of ca.crt"):
+        renew(hub, NOW)
 
 
 def test_the_standard_library_takes_certificate_and_key(hub: Path) -> None:
