@@ -45,6 +45,8 @@ class FrontEndSpec:
 MAX_SIZE = 65_536
 ENCODER = "encoder"
 """In a study: the frozen encoder for the modality's kind."""
+WORDS = "words"
+"""Option of an encoder of text: how many places of hashed words follow its features."""
 
 
 def _matches(pattern: str) -> Callable[[object], bool]:
@@ -62,7 +64,7 @@ def _encoder(modality: str, options: Options) -> FrontEndSpec:
     common = {"model": None, "sha256": None, "dim": None, "layer": -1, "pooling": "mean"}
     return FrontEndSpec(
         modality,
-        lambda o: (o["dim"],),
+        lambda o: (o["dim"] + o.get(WORDS, 0),),
         {**common, "centre": 0.0, "scale": 1.0, **options},
         sizes=("dim",),
         rules={
@@ -81,6 +83,10 @@ def _encoder(modality: str, options: Options) -> FrontEndSpec:
 _ENCODER_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "chunk_s": (_between(1, 60), "a number from 1 to 60"),
     "frames_hz": (_between(0.01, 30), "a number from 0.01 to 30"),
+    WORDS: (
+        lambda value: _between(0, MAX_SIZE)(value) and isinstance(value, int),
+        f"a whole number from 0 to {MAX_SIZE}",
+    ),
 }
 
 FRONT_ENDS: dict[str, FrontEndSpec] = {
@@ -108,7 +114,7 @@ FRONT_ENDS: dict[str, FrontEndSpec] = {
     ),
     "audio_encoder": _encoder("audio", {"chunk_s": 30.0}),
     "image_encoder": _encoder("image", {}),
-    "text_encoder": _encoder("text", {}),
+    "text_encoder": _encoder("text", {WORDS: 0}),
     "video_encoder": _encoder("video", {"frames_hz": 1.0}),
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.config import Study
 from common.errors import ConfigError
-from common.inputs import front_end_of, input_shapes
+from common.inputs import WORDS, front_end_of, input_shapes
 from common.models.encoders import (
     IMAGE,
     SEQUENCE,
@@ -171,10 +171,15 @@ def typical_norm(study: Study, modality: str, shape: Shape) -> float:
     """Return the L2 norm that a clip's features typically have, from the study alone.
 
     Front ends scale each feature to about unit size, so the norm is the root of their number;
-    UNIT_NORM names those that scale the whole clip to norm 1 instead.
+    UNIT_NORM names those that scale the whole clip to norm 1 instead. Hashed words behind an
+    encoder's features are as long as these, whatever their number.
     """
-    if front_end_of(modality, study.modalities[modality]) in UNIT_NORM:
+    settings = study.modalities[modality]
+    if front_end_of(modality, settings) in UNIT_NORM:
         return 1.0
+    words = settings.options.get(WORDS, 0)
+    if words:
+        return math.sqrt(2 * (shape[-1] - words))
     return math.sqrt(shape[-1] if len(shape) == SEQUENCE else math.prod(shape))
 
 

@@ -99,6 +99,9 @@ def test_encoder_is_the_one_for_the_kind_and_its_size_is_declared():
         ("audio", {"frames_hz": 1}, "unknown option 'frames_hz'"),
         ("video", {"frames_hz": 0}, "from 0.01 to 30"),
         ("text", {"chunk_s": 5}, "unknown option 'chunk_s'"),
+        ("text", {"words": -1}, "from 0 to 65536"),
+        ("text", {"words": 0.5}, "from 0 to 65536"),
+        ("audio", {"words": 8}, "unknown option 'words'"),
         ("audio", {"path": "/etc"}, "unknown option 'path'"),
         ("physio", {}, "'physio_encoder' does not read physio"),
         ("features", {}, "does not read features"),
@@ -108,6 +111,11 @@ def test_an_encoder_that_is_not_well_described_is_refused(modality, changes, sai
     with pytest.raises(ConfigError) as refusal:
         options_of(modality, Modality("encoder", options={**FROZEN, **changes}))
     assert said in str(refusal.value)
+
+
+def test_hashed_words_add_their_places_to_an_encoder_of_text():
+    settings = Modality("encoder", options={**FROZEN, "words": 256})
+    assert input_shapes(Study(modalities={"text": settings})) == {"text": (768 + 256,)}
 
 
 def test_one_name_means_one_encoder():

@@ -1,5 +1,6 @@
 """A frozen encoder as a front end: from clips to vectors of a fixed size."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,12 @@ from client.data.encoders.kinds import Kind, kind_for
 from client.data.encoders.loading import load_parts
 from client.data.encoders.pooling import POOLINGS, pooled
 from client.data.features.base import Window
+from client.data.features.text import source_text, text_hash
 from client.data.features.vector import LIMIT, constant
 from client.data.manifest import Source
 from common.config import FrozenEncoder
 from common.errors import ConfigError, DataError
-from common.inputs import FRONT_ENDS, Options
+from common.inputs import FRONT_ENDS, WORDS, Options
 
 VERSION = 1
 SMALLEST_SPREAD = 1e-6
@@ -70,17 +72,28 @@ class Frozen:
     ) -> Iterator[tuple[K, FloatArray | DataError]]:
         """Yield each clip's features, or what is wrong with the clip; in any order.
 
-        Guarantees: values are finite and within ± 5; without a clip nothing is loaded.
+        Guarantees: the encoder's values are finite and within ± 5; without a clip nothing is
+        loaded. Hashed words follow them where the study asks for any: as long as the encoder's
+        values are, so that neither drowns the other.
         """
         waiting = iter(clips)
         first = list(islice(waiting, 1))
         if not first:
             return
         pieces = (
-            (key, self.kind.pieces(source, window)) for key, source, window in chain(first, waiting)
+            ((key, source), self.kind.pieces(source, window))
+            for key, source, window in chain(first, waiting)
         )
-        for key, found in pooled(self.kind, self.options["pooling"], pieces):
-            yield key, found if isinstance(found, DataError) else self._scaled(found)
+        for (key, source), found in pooled(self.kind, self.options["pooling"], pieces):
+            yield key, found if isinstance(found, DataError) else self._whole(found, source)
+
+    def _whole(self, vector_F: FloatArray, source: Source) -> FloatArray:
+        """Return an encoder's values, scaled, with hashed words behind them if there are to be."""
+        scaled_F = self._scaled(vector_F)
+        if not self.options.get(WORDS):
+            return scaled_F
+        hashed_F = text_hash(source_text(source), self.options[WORDS])
+        return np.concatenate([scaled_F, np.float32(math.sqrt(len(scaled_F))) * hashed_F])
 
     def _scaled(self, vector_F: FloatArray) -> FloatArray:
         """Return a vector of zero mean and unit size over its own features, then public scales."""

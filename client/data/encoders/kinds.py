@@ -16,12 +16,12 @@ from torch import Tensor
 
 from client.data.encoders.loading import Parts
 from client.data.features.base import Window
+from client.data.features.text import source_text
 from client.data.manifest import Source
 from client.data.readers.audio import RATE_HZ
 from client.data.readers.images import read_colour
 from client.data.readers.media import film_pictures
 from client.data.readers.sound import sound_windows
-from client.data.readers.text import read_text
 from common.errors import ConfigError, DataError
 from common.inputs import Options
 
@@ -188,9 +188,11 @@ class Words:
 
     def pieces(self, source: Source, window: Window) -> Iterator[Piece]:
         """Yield runs of tokens."""
-        text = read_text(source) if isinstance(source, Path) else str(source)
         given = self._runner.parts.processor(
-            text, truncation=True, max_length=self._most, return_overflowing_tokens=True
+            source_text(source),
+            truncation=True,
+            max_length=self._most,
+            return_overflowing_tokens=True,
         )
         runs = given["input_ids"]
         if not runs or not runs[0]:

@@ -59,6 +59,11 @@ def grams(text: str) -> Iterator[tuple[str, float]]:
         yield f"p {left} {right}", PAIR
 
 
+def source_text(source: Source) -> str:
+    """Return a source's text: the file's, or what stands in the manifest itself."""
+    return read_text(source) if isinstance(source, Path) else str(source)
+
+
 def _files(source: Source) -> Sequence[Path]:
     if not isinstance(source, Path):
         return ()
@@ -67,8 +72,7 @@ def _files(source: Source) -> Sequence[Path]:
 
 
 def _extract(source: Source, windows: Sequence[Window], options: Options) -> list[FloatArray]:
-    text = read_text(source) if isinstance(source, Path) else str(source)
-    return [text_hash(text, options["dim"])] * len(windows)
+    return [text_hash(source_text(source), options["dim"])] * len(windows)
 
 
 TEXT_HASH = FrontEnd(version=1, files=_files, extract=_extract)

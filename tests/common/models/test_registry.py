@@ -101,6 +101,14 @@ def test_hashed_text_has_norm_one_as_its_encoder_expects():
     assert encoder.gain * (features**2).sum() ** 0.5 == pytest.approx(2.0, rel=1e-4)
 
 
+def test_hashed_words_behind_an_encoders_values_count_as_much_as_these():
+    options = {"model": "bert", "sha256": "0" * 64, "dim": 16, "words": 256}
+    chosen = Modality("encoder", encoder="linear", options=options)
+    encoder = build(replace(STUDY, modalities={"text": chosen})).encoders["text"]
+    assert encoder.project.in_features == 16 + 256
+    assert encoder.gain * (16 + 16) ** 0.5 == pytest.approx(2.0)
+
+
 def hiding(share):
     study = replace(STUDY, model=Model(hidden=0, fusion="late", modality_dropout=share))
     model = build(study)

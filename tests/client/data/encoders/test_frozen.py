@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from client.data.encoders.folder import look_through
 from client.data.encoders.frozen import find_frozen
 from client.data.encoders.loading import load_parts
+from client.data.features.text import text_hash
 from common.config import FrozenEncoder, Modality
 from common.errors import ConfigError, DataError
 from common.inputs import front_end_of, options_of
@@ -100,6 +101,23 @@ class TestFamilies:
         assert "Vision" in type(parts.network).__name__
         parts = load_parts(look_through(encoder_store("whisper")), "audio", CPU)
         assert type(parts.network).__name__ == "WhisperEncoder"
+
+
+class TestWords:
+    def test_hashed_words_follow_the_encoders_values_and_are_as_long(self, encoder_store):
+        plain = opened(encoder_store("bert"), "text")
+        both = opened(encoder_store("bert"), "text", words=64)
+        texts = ["so glad", "much too sad", "x y " * 60]
+        together = dict(both.vectors((text, text, WHOLE) for text in texts))
+        for text in texts:
+            encoded, hashed = np.split(together[text], [WIDTH])
+            assert np.allclose(encoded, one(plain, text), atol=2e-4)
+            assert np.allclose(hashed, WIDTH**0.5 * text_hash(text, 64), atol=1e-5)
+
+    def test_words_of_a_file_are_hashed_too(self, encoder_store, tmp_path):
+        both = opened(encoder_store("bert"), "text", words=64)
+        (tmp_path / "x.txt").write_text("so glad")
+        assert np.array_equal(one(both, tmp_path / "x.txt"), one(both, "so glad"))
 
 
 class TestPooling:
