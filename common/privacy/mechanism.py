@@ -20,7 +20,7 @@ KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
 _ZEROS = bytes(1 << 16)
-_LEAST_SQUARE = np.float32(2.0**-126)
+_SMALL = 2.0**-20
 _PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
 Values = npt.NDArray[Any]
@@ -81,34 +81,59 @@ class CryptoStream:
         """Choose min(size, most) different positions below `size`, every subset equally likely."""
         return np.sort(np.argsort(self.words(size), kind="stable")[:most])
 
-    def gaussian(self, size: int, sigma: float = 1.0) -> npt.NDArray[np.float32]:
-        """Return `size` normal values in single precision.
+    def gaussian(self, size: int, sigma: float = 1.0) -> npt.NDArray[np.float64]:
+        """Return `size` normal values.
 
-        Guarantees: the radius comes from 63 bits, so that the tail reaches 9.3 σ.
-        Source: Box and Muller, 1958; the radius is sqrt(-ln u²) for u the size of a signed word.
+        Guarantees: of pairs within 9 σ, neighbouring values that can be drawn lie less than
+        σ·2^-50 / r apart along the radius and σ·2^-50 · r across, r being the radius over σ: a
+        square of a noised sum's grid holds many, so that which squares are met says nothing.
+        Source: Box and Muller, 1958.
         """
-        out = np.empty(size + size % 2, dtype=np.float32)
+        out = np.empty(size + size % 2)
         for start in range(0, len(out), 2 * _PAIRS):
             self._box_muller(out[start : start + 2 * _PAIRS], sigma)
         return out[:size]
 
-    def _box_muller(self, out: npt.NDArray[np.float32], sigma: float) -> None:
+    def _box_muller(self, out: npt.NDArray[np.float64], sigma: float) -> None:
+        """Fill an array with pairs on a half circle, each turned round or not by its sign.
+
+        The angle is twice one of [-π/4, π/4], whose sine gives both coordinates to full precision.
+        """
         pairs = len(out) // 2
-        words = self.words(pairs + (pairs + 1) // 2)
-        radius, angle = out[:pairs], out[pairs:]
-        np.copyto(radius, words[:pairs].view(np.int64), casting="unsafe")
-        radius *= np.float32(2.0**-63)
-        np.square(radius, out=radius)
-        radius += _LEAST_SQUARE
-        np.log(radius, out=radius)
-        radius *= np.float32(-sigma * sigma)
-        np.sqrt(radius, out=radius)
-        np.copyto(angle, words[pairs:].view(np.int32)[:pairs], casting="unsafe")
-        angle *= np.float32(np.pi * 2.0**-31)
-        cosine = np.cos(angle)
-        np.sin(angle, out=angle)
-        angle *= radius
+        words, room = self.words(2 * pairs).view(np.int64), np.empty(pairs)
+        radius, sine = out[:pairs], out[pairs:]
+        np.copyto(radius, words[:pairs])
+        radius *= 2.0**-63
+        self._radii(radius, room, sigma)
+        np.copyto(sine, words[pairs:])
+        sine *= np.pi * 2.0**-65
+        sines = torch.from_numpy(sine)
+        torch.sin(sines, out=sines)
+        cosine = np.multiply(sine, sine, out=room)
+        cosine *= -4
+        cosine += 4
+        sine *= radius
+        sine *= np.sqrt(cosine, out=words.view(np.float64)[:pairs])
+        cosine *= 0.5
+        cosine -= 1
         radius *= cosine
+
+    def _radii(
+        self, sizes_N: npt.NDArray[np.float64], room_N: npt.NDArray[np.float64], sigma: float
+    ) -> None:
+        """Replace signed sizes u below 1, of 63 bits, by σ·sqrt(-ln u²) with the same signs.
+
+        Where u is so small that 63 bits leave gaps, another word adds to it.
+        """
+        squares = np.square(sizes_N, out=room_N)
+        if squares.min(initial=1) < _SMALL**2:
+            for place in np.flatnonzero(squares < _SMALL**2):
+                more = (float(self.words(1)[0]) + 0.5) * 2.0**-127
+                squares[place] = (abs(sizes_N[place]) + more) ** 2
+        np.log(squares, out=squares)
+        squares *= -sigma * sigma
+        np.sqrt(squares, out=squares)
+        np.copysign(squares, sizes_N, out=sizes_N)
 
 
 def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: int) -> float:
@@ -196,7 +221,7 @@ def _noised(
             np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
         np.rint(piece, out=piece)
         noise = stream.gaussian(size, sigma / grid)
-        piece += np.rint(noise, out=noise)
+        np.add(piece, np.rint(noise, out=noise), out=piece, casting="same_kind")
         if not np.isfinite(np.dot(piece, piece)):
             raise PrivacyError("noise: the clipped sum holds values that are not finite")
         for place, values, out in run:
