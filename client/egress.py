@@ -6,6 +6,7 @@ its receipt from the ledger. Code that patches this module or opens a connection
 beyond it: that is for the list of approved bundles, and for the firewall.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from flwr.app import Message
@@ -13,6 +14,7 @@ from flwr.app import Message
 from client.charge import WHAT
 from client.session import Session
 from common.errors import PrivacyError, ProtocolError
+from common.secagg.checks import COORDINATOR
 from common.secagg.messages import (
     Advert,
     Confirmation,
@@ -104,12 +106,12 @@ def check(stage: str, reply: Reply, session: Session) -> None:
     if size > most:
         raise PrivacyError(f"{stage} would send {size} bytes; this study needs at most {most}.")
     try:
-        _check_form(stage, reply.fields["body"], session.site.name)
+        _check_form(stage, reply.fields["body"], session.site.name, session.roster)
     except ProtocolError as error:
         raise PrivacyError(f"{stage} would send what is no message of it: {error}") from error
 
 
-def _check_form(stage: str, body: bytes, site: str) -> None:
+def _check_form(stage: str, body: bytes, site: str, names: Collection[str]) -> None:
     """Read a body as whoever gets it would, to its last byte.
 
     Raises:
@@ -122,6 +124,8 @@ def _check_form(stage: str, body: bytes, site: str) -> None:
     for form, half in zip(FORMS[stage], halves, strict=False):
         if half:
             made: Any = decode(Refusal if is_refusal(half) else form, half, site)
+            if is_refusal(half) and made.accused not in (*names, COORDINATOR):
+                raise ProtocolError("it accuses nobody of this study")
             if getattr(made, "uploaded", made).site != site:
                 raise ProtocolError("it speaks in the name of another site")
 

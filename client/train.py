@@ -21,7 +21,7 @@ from common.privacy.mechanism import CryptoStream, add_noise
 PHYSICAL_BATCH = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """Clips as tensors on the training device.
 

@@ -42,7 +42,7 @@ INTERVAL = 1e-3
 """Width of a cell of the privacy-loss distributions."""
 LARGEST_PLD_EPSILON = 300.0
 """Beyond this ε by Rényi DP the answer is that one: the exact figure tells nobody anything."""
-SMALLEST_PLD_DELTA = 1e-11
+SMALLEST_PLD_DELTA = 1e-9
 """Below this δ the rounding of the convolutions shows; the answer is the one by Rényi DP."""
 LEAST_NOISE_MULTIPLIER, MOST_NOISE_MULTIPLIER = 1e-3, 1e3
 """Less noise bounds no loss that means anything, and underflows; more counts as this much."""

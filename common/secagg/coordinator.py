@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import transcript
-from common.secagg.channel import public_key
+from common.secagg.channel import public_key, seal
 from common.secagg.messages import (
     Advert,
     AdvertiseRequest,
@@ -92,13 +92,13 @@ def advertised(state: Opened, replies: Replies) -> tuple[Adverted, Requests]:
 
 
 def _check_advert(state: Opened, site: str, advert: Advert) -> None:
-    parts = transcript.advert_parts(state.context.keying, advert)
+    keys, parts = state.policy.keys, transcript.advert_parts(state.context.keying, advert)
     if not state.policy.roster.signed(site, advert.signature, "advert", *parts):
         raise PeerMisbehaved(site, "its advert is not signed over this attempt")
     if len(advert.steps) != state.context.steps:
         raise PeerMisbehaved(site, f"expected keys for {state.context.steps} steps")
     for key in (advert.channel_key, *(step.mask_key for step in advert.steps)):
-        public_key(state.policy.keys, key)
+        seal(keys, public_key(keys, key), b"", b"")  # refuses a key to which nothing can be sealed
     why = state.follows(site, advert.note)
     if why:
         raise PeerMisbehaved(site, why)

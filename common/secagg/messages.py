@@ -4,7 +4,7 @@ Requests go from the coordinator to one site, replies from a site to the coordin
 `encode` and `decode` are the only way in and out; decoding never trusts a length.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from common.errors import PeerMisbehaved, ProtocolError
@@ -186,7 +186,7 @@ class Share:
     """One share of one site's secret."""
 
     site: str
-    share: bytes
+    share: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ raised error means that nothing may leave; `refuse` makes the message that says 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.errors import OutOfOrder, PeerMisbehaved, ProtocolError, TacitError
 from common.secagg.checks import COORDINATOR
@@ -56,7 +56,7 @@ class Given:
     entropy: Entropy
     config_hash: bytes = b""
     model_hash: bytes = b""
-    vector_W: Words | None = None
+    vector_W: Words | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,14 @@ def test_a_message_in_the_name_of_another_site_is_stopped(session, stage):
             egress.check(stage, Reply({"body": body}), session)
 
 
+@pytest.mark.parametrize("accused", ["", "0.25 0.5 0.125", "nobody"])
+def test_a_refusal_accuses_a_site_of_the_study_or_the_coordinator(session, accused):
+    known = encode(Refusal("hill", "coordinator", "too few sites"))
+    egress.check("mask", Reply({"body": known}), session)
+    with pytest.raises(PrivacyError, match="accuses nobody of this study"):
+        egress.check("mask", Reply({"body": encode(Refusal("hill", accused, ""))}), session)
+
+
 @pytest.mark.parametrize("stage", STAGES[1:])
 @pytest.mark.parametrize(
     "fields",

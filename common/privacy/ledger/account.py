@@ -99,7 +99,7 @@ class Ledger:
         self._file.close()
 
     def open_study(self, opening: Opening) -> None:
-        """Record the terms of a study; the same terms twice make one entry.
+        """Record the terms of a study; the same terms twice, none between, make one entry.
 
         Raises:
             LedgerError: the ledger cannot be written, or is damaged.
@@ -107,7 +107,7 @@ class Ledger:
         """
         with self._turn():
             before = self._replay.openings.get(opening.study)
-            if before != opening:
+            if before != opening or not self._replay.is_in_force(opening):
                 check_terms(before, opening)
                 self._append("open", opening_to(opening))
 

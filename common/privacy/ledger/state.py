@@ -125,6 +125,12 @@ class Replay:
             ) from None
         self.head = entry.head
 
+    def is_in_force(self, opening: Opening) -> bool:
+        """Whether the site's cap is the one of these terms: another study may have set another."""
+        now = self.site_terms.get(opening.site_unit)
+        asked = (opening.site_epsilon, opening.site_delta)
+        return now is not None and (now.site_epsilon, now.site_delta) == asked
+
     def events(self, study: str | None = None) -> list[Event]:
         """Return everything released for a study, or for all; merged, reserves in full."""
         totals = self.totals.values() if study is None else [self.totals.get(study, Counter())]

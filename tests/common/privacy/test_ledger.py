@@ -155,6 +155,18 @@ def test_opening_twice_writes_once_and_new_caps_count(ledger):
         ledger.reserve("s", STEP, round=1)
 
 
+def test_a_sites_cap_that_is_put_back_is_in_force_again(ledger):
+    raised = Opening("t", "person", 1e-3, 100.0, 100.0, 1e-3)
+    ledger.open_study(raised)
+    ledger.reserve("t", STEP.with_steps(200), round=1)
+    assert ledger.spent("person", 1e-3) > STUDY.site_epsilon
+    ledger.open_study(STUDY)
+    head = ledger.head()
+    with pytest.raises(BudgetSpent, match=r"site 'north' may spend ε = 8 "):
+        ledger.reserve("s", STEP, round=1)
+    assert ledger.head() == head
+
+
 @pytest.mark.parametrize("terms", [("record", 1e-3), ("person", 1e-4)])
 def test_a_study_cannot_change_what_its_epsilon_means(ledger, terms):
     with pytest.raises(PrivacyError, match="needs another name"):

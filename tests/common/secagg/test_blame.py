@@ -185,6 +185,20 @@ def test_two_sites_with_one_key_are_both_dropped(table):
     assert {one.site for one in state.blamed} == {"site-00", CHEAT}
 
 
+@pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])
+def test_a_site_whose_key_nobody_can_seal_to_is_dropped_before_it_costs_the_others(table, point):
+    """Points of low order: with them no secret can be agreed."""
+    five = table(5)
+    opened, requests = co.open_round(five.policy, five.context, five.names)
+    replies = five.sites()("advertise", requests)
+    parts = lambda m: transcript.advert_parts(five.context.keying, m)  # noqa: E731
+    advert = replace(decode(Advert, replies[CHEAT], CHEAT), channel_key=point)
+    spoiled = encode(resigned(five, "advert", parts)(advert))
+    state, _ = co.advertised(opened, replies | {CHEAT: spoiled})
+    assert sorted(state.adverts) == [name for name in five.names if name != CHEAT]
+    assert [one.site for one in state.blamed] == [CHEAT]
+
+
 def test_a_stranger_is_not_listened_to(table):
     five = table(5)
     opened, requests = co.open_round(five.policy, five.context, five.names[:4])
