@@ -49,7 +49,7 @@ $(READY): pyproject.toml constraints.txt
 	fi; \
 	$$found -m venv $(VENV) || { \
 	  echo "Python could not make a virtual environment here; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
-	echo "Setting up $(VENV) (once; a few minutes, about 2 GB) ..."; \
+	echo "Setting up $(VENV) (once; a few minutes, 2 to 6 GB) ..."; \
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,encoders]' || { \
 	  echo "The set-up failed: pip could not install Tacit's dependencies (is there a network, and disk space?)" >&2; exit 1; }; \
 	touch $(READY)

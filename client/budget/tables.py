@@ -10,6 +10,7 @@ from rich.text import Text
 
 from client.budget.accounts import Account, SiteBudget
 from client.budget.asking import Setting
+from client.budget.measured import Measured
 from client.budget.planning import Planned, warnings
 from client.budget.verifying import Finding
 
@@ -147,7 +148,9 @@ def plan(setting: Setting, rows: tuple[Planned, ...]) -> RenderableType:
     for row in rows:
         by = (epsilon(row.by.outside), epsilon(row.by.broken)) if shared else ()
         table.add_row(*_plan_cells(row, by), _kept(row))
-    return Group(table, _near(rows), Text("\n".join((_PLAN_NOTE, *_cares(setting)))))
+    notes = Text("\n".join((_PLAN_NOTE, *_cares(setting))))
+    near = {one for row in rows for one in (row.less_noise, row.more_noise) if one}
+    return Group(table, _near(near), notes) if near else Group(table, notes)
 
 
 def _plan_cells(row: Planned, by: tuple[str, ...]) -> tuple[str, ...]:
@@ -167,9 +170,8 @@ def _kept(row: Planned) -> str:
     return f"{less.kept:.0%} or less" if less else "–"
 
 
-def _near(rows: tuple[Planned, ...]) -> Table:
+def _near(near: set[Measured]) -> Table:
     """The measured studies that a plan's rows stand between."""
-    near = {one for row in rows for one in (row.less_noise, row.more_noise) if one}
     table = Table(title="Measured elsewhere, by person at ε = 8", **_NARROW)
     table.add_column("study")
     for column in ("noise", "UAR", "without", "chance", "kept"):

@@ -22,7 +22,7 @@ from client.site.status import Status
 from client.site.trust import changes as roster_changes
 from client.site.trust import confirm_fingerprint, offered_card, pin
 from common import processes
-from common.cards import CoordinatorCard
+from common.cards import CoordinatorCard, key_fingerprint
 from common.errors import ExitCode
 
 app = typer.Typer(help="Set up and run a site.", no_args_is_help=True)
@@ -58,8 +58,12 @@ def init_command(
     said = (tuple(purpose or ()), max_epsilon, first_port, tuple(study or ()), ethics, ethics_until)
     card = init_site(folder, Wishes(name, persons, manifest, *said))
     console.print(f"{folder} is site {card.site}; its keys were made there and stay there.")
-    console.print(f"Send {folder / CARD} to the coordinator. Fingerprint, to say over the phone:")
-    console.print(card.fingerprint, style="bold", highlight=False)
+    console.print(f"Send {folder / CARD} to the coordinator, and say over the phone:")
+    console.print(
+        f"the card's fingerprint  {card.fingerprint}  to the coordinator", highlight=False
+    )
+    own = key_fingerprint(card.site, card.identity_key)
+    console.print(f"your key's fingerprint  {own}  to the other sites", highlight=False)
 
 
 @app.command("trust")

@@ -104,7 +104,9 @@ def _information(found: Attacks) -> Text:
 def _end(found: Attacks) -> Text:
     if found.all_refused:
         return Text(
-            "\nTacit: every attack was refused, and nothing was recovered.", style="bold green"
+            "\nTacit: all six attacks were refused, and nothing was recovered by them. "
+            "Against the seventh, above, stands differential privacy.",
+            style="bold green",
         )
     failed = ", ".join(one.title for one in found.attacks if not one.tacit.is_refused)
     return Text(f"\nTacit did NOT withstand: {failed}", style="bold red")

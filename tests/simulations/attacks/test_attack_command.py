@@ -89,7 +89,7 @@ def test_the_screen_fits_100_columns_and_says_reasons_in_full():
     text = printed(found(REFUSED))
     assert max(map(len, text.splitlines())) <= 100
     assert " ".join(text.split()).count("why " * 39 + "why") == len(TITLES)
-    assert "every attack was refused" in text
+    assert "all six attacks were refused" in text
     assert "changed in its last digits" in " ".join(text.split())
 
 
