@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch._dynamo  # the first optimizer loads it: half a second in which no kill tells anything
 
 import client.audit_site as site
 from client.audit import SMALL
