@@ -7,7 +7,7 @@ from typing import cast
 from client.session import Session
 from common.budget import round_event
 from common.config import Study
-from common.errors import OutOfOrder, Replayed
+from common.errors import BudgetSpent, OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
@@ -49,6 +49,9 @@ def _reserve(session: Session, context: Context) -> Reservation:
         )
     except OutOfOrder as error:
         raise Replayed("this very round was charged before") from error
+    except BudgetSpent as error:
+        where = " (policy.yaml, max_evaluations)" if context.task == "evaluate" else ""
+        raise BudgetSpent(f"{error}{where}") from error
 
 
 def event_of(session: Session, task: str) -> Event:

@@ -20,7 +20,8 @@ KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
 _ZEROS = bytes(1 << 16)
-_SMALL = 2.0**-20
+_SMALL = 2.0**-13
+"""Below this a number of 63 bits has fewer than 50 that count."""
 _PAIRS = 1 << 14
 """Pairs of normal values made at once: what they take stays in a core's cache."""
 Values = npt.NDArray[Any]
