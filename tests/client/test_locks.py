@@ -1,7 +1,10 @@
 """What a site remembers survives crashes, restarts, other processes and odd names."""
 
+import fcntl
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,47 @@ def test_two_processes_never_both_get_one_lock(tmp_path):
 def test_a_file_that_cannot_be_written_is_the_machines_fault(tmp_path):
     with pytest.raises(EnvironmentFault, match="cannot be written"):
         FileLocks(tmp_path / "missing" / "locks.log").lock(KEY)
+
+
+def test_an_older_attempt_never_takes_the_newest_ones_place(locks, tmp_path):
+    locks.begin("run", 4, 1)
+    locks.begin("run", 2, 0)
+    assert locks.newest("run") == (4, 1)
+    assert FileLocks(tmp_path / "locks.log").newest("run") == (4, 1)
+
+
+def test_a_file_that_was_put_back_is_read_from_its_start(locks, tmp_path):
+    """A shorter one in the same place, or another file: what is there now counts."""
+    path = tmp_path / "locks.log"
+    locks.lock(KEY)
+    one = path.read_bytes()
+    locks.lock(OTHER)
+    assert locks.locked(OTHER)
+    path.write_bytes(one)
+    assert locks.locked(KEY)
+    assert not locks.locked(OTHER)
+    other = tmp_path / "other.log"
+    FileLocks(other).lock(OTHER)
+    other.replace(path)
+    assert locks.locked(OTHER)
+    assert not locks.locked(KEY)
+
+
+def test_a_lock_is_on_disk_before_it_counts(locks, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    locks.lock(KEY)
+    locks.begin("run", 1, 0)
+    assert len(synced) == 2
+
+
+def test_whoever_holds_the_file_keeps_every_other_process_out(locks, tmp_path):
+    locks.lock(KEY)
+    with (tmp_path / "locks.log").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=locks.lock, args=(OTHER,))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert locks.locked(OTHER)
