@@ -1,6 +1,6 @@
-"""Flower's SuperNode as a site runs it: it misses who died sooner, and sends no half answer.
+"""Flower's SuperNode as a site runs it: missed sooner, whole in what it says, back again.
 
-Three things of Flower's have no option, so its internal modules are reached from here;
+Five things of Flower's have no option, so its internal modules are reached from here;
 tests/test_layout.py fails when they move.
 
 - The coordinator waits for a dead site's answer, and lets the site in again, only after two missed
@@ -8,21 +8,31 @@ tests/test_layout.py fails when they move.
 - The SuperNode waits as long for a dead runner: client/runner.py beats as often.
 - A runner that dies while it hands over an answer leaves a part of it. Flower would wait for the
   rest for ever, and the site would take no message any more.
+- One heartbeat that the coordinator answers with an error, as where its database is busy, would be
+  the last, and the site gone for as long as this process lives. Here the next one follows.
+- A connection that ends so leaves a process that serves its runner and nobody else. Here the
+  process ends, and whoever supervises it starts it again.
 """
 
+import logging
+import os
+import signal
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+import httpx
 from flwr.common.constant import Status
 from flwr.supercore.corestate import in_memory_corestate
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supernode import fleet_http_connection, start_client_internal
-from flwr.supernode.cli import flower_supernode
 from flwr.supernode.nodestate.in_memory_nodestate import CLIENT_APP_CRASHED_ERROR
 
 from client.runner import beat_often
 from common.processes import plain_logs
 
+_LOG = logging.getLogger("flwr")
 _UNFINISHED = (Status.PENDING, Status.STARTING, Status.RUNNING)
 
 
@@ -30,8 +40,50 @@ def main() -> None:
     """Become the SuperNode; the arguments are Flower's own."""
     beat_often(fleet_http_connection, in_memory_corestate)
     start_client_internal._push_messages = whole_only(start_client_internal._push_messages)
+    vars(fleet_http_connection)["HeartbeatSender"] = SteadyHeartbeat
+    cli = import_module("flwr.supernode.cli.flower_supernode")
+    vars(cli)["start_client_internal"] = ending(cli.start_client_internal)
     plain_logs()
-    flower_supernode()
+    cli.flower_supernode()
+
+
+class SteadyHeartbeat(HeartbeatSender):
+    """Flower's heartbeats, of which none is the last while the connection stands.
+
+    Args:
+        beat: Flower's own; says whether it was heard.
+    """
+
+    def __init__(self, beat: Callable[[], bool]) -> None:
+        def steadily() -> bool:
+            try:
+                return beat()
+            except httpx.HTTPError as error:
+                _LOG.warning("The coordinator did not take a heartbeat: %s", error)
+                return False
+            except RuntimeError as error:
+                _LOG.error("Starts anew, since a heartbeat found no place: %s", error)
+                _end()
+                return True
+
+        super().__init__(steadily)
+
+
+def ending(connection: Callable[..., None]) -> Callable[..., None]:
+    """Flower's connection to the coordinator, after which the process ends as well."""
+
+    def connect_and_end(**given: Any) -> None:
+        try:
+            connection(**given)
+        finally:
+            _end()
+
+    return connect_and_end
+
+
+def _end() -> None:
+    """End this process as an operator would: Flower then signs off."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def whole_only(push: Callable[..., None]) -> Callable[..., None]:
