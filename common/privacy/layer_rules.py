@@ -11,7 +11,7 @@ what would be large is kept as factors (`common/privacy/factored.py`).
 Letters: B rows, U units, S positions of a unit (rows × time), I inputs, O outputs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -23,13 +23,23 @@ from torch import Tensor, nn
 from common.errors import PrivacyError
 from common.privacy.factored import Factored, Outer, Table, Units
 
+Moments = tuple[Tensor, Tensor]
+"""Mean and inverse deviation of each group, rows one after the other."""
+
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer: its input and the gradient of its output, both with B rows."""
+    """One call of a layer.
+
+    Args:
+        input: what it read, with B rows.
+        backprop: the gradient of its output, with B rows.
+        moments: of a GroupNorm, those that its forward pass took.
+    """
 
     input: Tensor
     backprop: Tensor
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -110,29 +120,39 @@ def layer_norm(layer: nn.LayerNorm, calls: list[Call], units: Units) -> LayerGra
     """LayerNorm: Σ_s b_s ⊙ x̂_s for the weight, Σ_s b_s for the bias."""
     shape = layer.normalized_shape
     normal = (F.layer_norm(call.input, shape, eps=layer.eps) for call in calls)
-    return _affine(layer, calls, units, normal, lambda t: t.reshape(len(t), -1, *shape).sum(1))
+    pairs = [(x.mul_(call.backprop), call.backprop) for x, call in zip(normal, calls, strict=True)]
+    sums = [tuple(t.reshape(len(t), -1, *shape).sum(1) for t in pair) for pair in pairs]
+    return _affine(layer, sums, units)
 
 
 def group_norm(layer: nn.GroupNorm, calls: list[Call], units: Units) -> LayerGradient:
     """GroupNorm: Σ_s b_s ⊙ x̂_s for the weight, Σ_s b_s for the bias, by channel."""
-    normal = (F.group_norm(call.input, layer.num_groups, eps=layer.eps) for call in calls)
-    return _affine(layer, calls, units, normal, lambda t: t.reshape(*t.shape[:2], -1).sum(2))
+    return _affine(layer, [_group_sums(layer, call) for call in calls], units)
 
 
-def _affine(
-    layer: nn.Module,
-    calls: list[Call],
-    units: Units,
-    normal: Iterable[Tensor],
-    total: Callable[[Tensor], Tensor],
-) -> LayerGradient:
-    by_unit: dict[str, Tensor] = {}
-    if _wants(layer, "weight"):
-        pairs = zip(normal, calls, strict=True)
-        by_unit["weight"] = units.summed(_added(total(x.mul_(call.backprop)) for x, call in pairs))
-    if _wants(layer, "bias"):
-        by_unit["bias"] = units.summed(_added(total(call.backprop) for call in calls))
-    return LayerGradient(by_unit)
+def _group_sums(layer: nn.GroupNorm, call: Call) -> tuple[Tensor, ...]:
+    """Return both sums (B, C): rows become groups of one normalisation's backward pass."""
+    rows, channels = call.input.shape[:2]
+    groups, values = rows * layer.num_groups, rows * channels
+    b_1VS, x_1VS = (t.reshape(1, values, -1) for t in (call.backprop, call.input))
+    places, one_V = b_1VS.shape[2], b_1VS.new_ones(1).expand(values)
+    sizes = 1, values, places, groups
+    if call.moments is None:
+        _, *moments = torch.native_group_norm(x_1VS, None, None, *sizes, layer.eps)
+    else:
+        moments = [moment.reshape(1, groups) for moment in call.moments]
+    _, *sums = torch.ops.aten.native_group_norm_backward(
+        b_1VS.contiguous(), x_1VS.contiguous(), *moments, one_V, *sizes, [False, True, True]
+    )
+    return tuple(total.reshape(rows, channels) for total in sums)
+
+
+def _affine(layer: nn.Module, sums: list[tuple[Tensor, ...]], units: Units) -> LayerGradient:
+    """Return the gradients of weight and bias, of which each call gave the sums for each row."""
+    named = zip(("weight", "bias"), zip(*sums, strict=True), strict=True)
+    return LayerGradient(
+        {name: units.summed(_added(totals)) for name, totals in named if _wants(layer, name)}
+    )
 
 
 def embedding(layer: nn.Embedding, calls: list[Call], units: Units) -> LayerGradient:

@@ -15,15 +15,14 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from common.errors import PrivacyError
+from common.privacy.ziggurat import fill_normal
 
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
 _ZEROS = bytes(1 << 16)
-_SMALL = 2.0**-13
-"""Below this a number of 63 bits has fewer than 50 that count."""
-_PAIRS = 1 << 14
-"""Pairs of normal values made at once: what they take stays in a core's cache."""
+_PIECE = 1 << 17
+"""Values of a sum that are noised at once."""
 Values = npt.NDArray[Any]
 Pair = tuple[Values, Values]
 """A sum, and where it goes with noise: the same place for single precision."""
@@ -85,56 +84,14 @@ class CryptoStream:
     def gaussian(self, size: int, sigma: float = 1.0) -> npt.NDArray[np.float64]:
         """Return `size` normal values.
 
-        Guarantees: of pairs within 9 σ, neighbouring values that can be drawn lie less than
-        σ·2^-50 / r apart along the radius and σ·2^-50 · r across, r being the radius over σ: a
-        square of a noised sum's grid holds many, so that which squares are met says nothing.
-        Source: Box and Muller, 1958.
+        Guarantees: neighbouring values that can be drawn lie at most σ·2^-50 apart, beyond 4 σ and
+        up to 9 σ at most σ·2^-34: a unit of a noised sum's grid holds thousands, so that which
+        units are met says nothing.
         """
-        out = np.empty(size + size % 2)
-        for start in range(0, len(out), 2 * _PAIRS):
-            self._box_muller(out[start : start + 2 * _PAIRS], sigma)
-        return out[:size]
-
-    def _box_muller(self, out: npt.NDArray[np.float64], sigma: float) -> None:
-        """Fill an array with pairs on a half circle, each turned round or not by its sign.
-
-        The angle is twice one of [-π/4, π/4], whose sine gives both coordinates to full precision.
-        """
-        pairs = len(out) // 2
-        words, room = self.words(2 * pairs).view(np.int64), np.empty(pairs)
-        radius, sine = out[:pairs], out[pairs:]
-        np.copyto(radius, words[:pairs])
-        radius *= 2.0**-63
-        self._radii(radius, room, sigma)
-        np.copyto(sine, words[pairs:])
-        sine *= np.pi * 2.0**-65
-        sines = torch.from_numpy(sine)
-        torch.sin(sines, out=sines)
-        cosine = np.multiply(sine, sine, out=room)
-        cosine *= -4
-        cosine += 4
-        sine *= radius
-        sine *= np.sqrt(cosine, out=words.view(np.float64)[:pairs])
-        cosine *= 0.5
-        cosine -= 1
-        radius *= cosine
-
-    def _radii(
-        self, sizes_N: npt.NDArray[np.float64], room_N: npt.NDArray[np.float64], sigma: float
-    ) -> None:
-        """Replace signed sizes u below 1, of 63 bits, by σ·sqrt(-ln u²) with the same signs.
-
-        Where u is so small that 63 bits leave gaps, another word adds to it.
-        """
-        squares = np.square(sizes_N, out=room_N)
-        if squares.min(initial=1) < _SMALL**2:
-            for place in np.flatnonzero(squares < _SMALL**2):
-                more = (float(self.words(1)[0]) + 0.5) * 2.0**-127
-                squares[place] = (abs(sizes_N[place]) + more) ** 2
-        np.log(squares, out=squares)
-        squares *= -sigma * sigma
-        np.sqrt(squares, out=squares)
-        np.copysign(squares, sizes_N, out=sizes_N)
+        out = np.empty(size)
+        fill_normal(self.words, out)
+        out *= sigma
+        return out
 
 
 def noise_deviation(noise_multiplier: float, max_grad_norm: float, parameters: int) -> float:
@@ -214,7 +171,7 @@ def _noised(
     """
     if not pairs:
         return
-    units = np.empty(2 * _PAIRS, dtype=pairs[0][0].dtype)
+    units = np.empty(_PIECE, dtype=pairs[0][0].dtype)
     for run in _runs(pairs, len(units)):
         size = sum(len(values) for _, values, _ in run)
         piece = units[:size]

@@ -9,29 +9,39 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from common.errors import PrivacyError
 from common.privacy.factored import Units
-from common.privacy.layer_rules import RULES, Call, LayerGradient
+from common.privacy.layer_rules import RULES, Call, LayerGradient, Moments
 
 
 @dataclass
 class Capture:
-    """What passed through one layer in one forward: an input and an output for each call."""
+    """What passed through one layer in one forward: an input and an output for each call.
+
+    Of an output, only its place in the graph is kept, not its values: they are freed as soon as
+    in a step without privacy. What changes an output in place comes after that place.
+    """
 
     layer: nn.Module
     inputs: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    versions: list[tuple[int, int]] = field(default_factory=list)
+    outputs: list[GradientEdge] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
 
     def __call__(self, _layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Keep a call's input and output (a forward hook)."""
+        """Keep a call's input and the place of its output (a forward hook)."""
         self.inputs.append(inputs[0])
-        self.outputs.append(output)
-        self.versions.append((inputs[0]._version, output._version))
+        self.outputs.append(get_gradient_edge(output))
+        self.versions.append(inputs[0]._version)
+
+    def moments(self) -> list[Moments | None]:
+        """Return what each call kept for its own backward pass, if its layer takes moments."""
+        return [_moments(output.node) for output in self.outputs]
 
 
 def layer_gradients(
@@ -68,17 +78,28 @@ def gradients_of(
     """
     _check_uses(total, captures)
     outputs = [output for capture in captures.values() for output in capture.outputs]
+    moments = {name: capture.moments() for name, capture in captures.items()}
     backprops = iter(torch.autograd.grad(total, outputs, allow_unused=True))
     found = {}
     for name, capture in captures.items():
+        seen = zip(capture.inputs, _take(backprops, capture), moments[name], strict=True)
         calls = [
-            Call(_single(inputs), _single(backprop))
-            for inputs, backprop in zip(capture.inputs, _take(backprops, capture), strict=True)
+            Call(_single(inputs), _single(backprop), kept)
+            for inputs, backprop, kept in seen
             if backprop is not None
         ]
         if calls:
             found[name] = RULES[type(capture.layer)](capture.layer, calls, units)
     return found
+
+
+def _moments(node: Node) -> Moments | None:
+    """Return a GroupNorm's moments in single precision; read them before its backward pass."""
+    if node.name() != "NativeGroupNormBackward0":
+        return None
+    kept: Any = node
+    moments = kept._saved_result1.detach(), kept._saved_result2.detach()
+    return moments if moments[0].dtype == torch.float32 else None
 
 
 def _single(tensor: Tensor) -> Tensor:
@@ -144,9 +165,8 @@ def _check_uses(total: Tensor, captures: dict[str, Capture]) -> None:
     """Refuse what forward hooks miss: a parameter used outside its layer, a change in place."""
     uses = _parameter_uses(total)
     for name, capture in captures.items():
-        for tensors, which in ((capture.inputs, 0), (capture.outputs, 1)):
-            if any(t._version != v[which] for t, v in zip(tensors, capture.versions, strict=True)):
-                raise PrivacyError(f"clipping: an input or output of {name!r} is changed in place")
+        if any(t._version != v for t, v in zip(capture.inputs, capture.versions, strict=True)):
+            raise PrivacyError(f"clipping: an input of {name!r} is changed in place")
         for own, parameter in _own(capture.layer).items():
             if uses[id(parameter)] > len(capture.outputs):
                 raise PrivacyError(

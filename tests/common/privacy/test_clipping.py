@@ -53,6 +53,18 @@ class Twice(nn.Module):
         return self.last(x)
 
 
+class Three(nn.Module):
+    """Layers of different widths, with a bias and without, that read one input."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.one, self.other = nn.Linear(width, 96), nn.Linear(width, 80)
+        self.last = nn.Linear(width, 90, bias=False)
+
+    def forward(self, x):
+        return torch.cat([self.one(x), torch.tanh(self.other(x)) ** 2, self.last(x)], 2)
+
+
 LAYERS = {
     "linear": ((5,), lambda: [nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3)]),
     "linear without bias": ((5,), lambda: [nn.Linear(5, 3, bias=False)]),
@@ -79,6 +91,8 @@ LAYERS = {
     "one layer, several calls": ((2, 6), lambda: [Twice()]),
     "recurrent": ((9, 4), lambda: [GRU(4, 6)]),
     "recurrent, long": ((80, 4), lambda: [GRU(4, 6)]),
+    "an output changed in place": ((5,), lambda: [nn.Linear(5, 4), nn.ReLU(inplace=True)]),
+    "one input, several layers": ((40, 8), lambda: [nn.Linear(8, 96), nn.Tanh(), Three(96)]),
     "frozen weight": ((5,), lambda: [frozen(nn.Linear(5, 4)), nn.GELU(), nn.Linear(4, 3)]),
 }
 
@@ -359,6 +373,17 @@ class Around(nn.Module):
         return self.linear(x) + x @ self.linear.weight.t()
 
 
+class Overwrites(nn.Module):
+    """Changes what a layer has read."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.linear(x) + x.mul_(2)
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()
@@ -381,7 +406,7 @@ REFUSED = {
     "attention with its own weights": ([nn.TransformerEncoderLayer(5, 1, 8)], "has no rule"),
     "a weight used elsewhere": ([Around()], "used outside the layer's own forward"),
     "tied weights": ([Tied()], "share a parameter"),
-    "a change in place": ([nn.Linear(5, 3), nn.ReLU(inplace=True)], "changed in place"),
+    "an input changed in place": ([nn.Linear(5, 3), Overwrites()], "input of 'stack.1.linear'"),
 }
 
 

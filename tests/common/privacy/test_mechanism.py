@@ -14,7 +14,6 @@ from scipy import stats
 
 from common.errors import PrivacyError
 from common.privacy.mechanism import (
-    _PAIRS,
     GRID_LOG2,
     CryptoStream,
     add_noise,
@@ -85,55 +84,6 @@ def test_noise_is_normal():
     assert len(noise) == 200_001
     assert stats.kstest(noise / 2, "norm").pvalue > 1e-4
     assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.015
-
-
-def test_the_two_values_of_a_pair_are_independent_and_every_direction_is_as_likely():
-    noise = stream().gaussian(2 * _PAIRS)
-    one, other = noise[:_PAIRS], noise[_PAIRS:]
-    angles = np.arctan2(other, one)
-    assert stats.kstest(angles, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-4
-    assert stats.kstest(one**2 + other**2, stats.chi2(2).cdf).pvalue > 1e-4
-    assert abs(np.corrcoef(np.hypot(one, other), angles)[0, 1]) < 0.03
-
-
-def from_words(*words):
-    """The pair that two words make, at a deviation of 2^21 grid units."""
-    source, left = stream(), list(words)
-    source.words = lambda size: np.array([left.pop(0) for _ in range(size)], dtype=np.uint64)
-    return source.gaussian(2, 2.0**21)
-
-
-@pytest.mark.parametrize("size", [2**63 - 2**50, 2**62, 2**56, 2**51, 2**20])
-@pytest.mark.parametrize("angle", [0, 2**61, 2**63 - 2**50])
-def test_neighbours_that_can_be_drawn_lie_far_closer_than_a_grid_unit(size, angle):
-    """Or which noise could be drawn at all would tell what it was added to (Mironov 2012)."""
-    more = 2**40
-    here = from_words(size, angle, more)
-    along, across = from_words(size + 2**11, angle, more), from_words(size, angle + 2**11, more)
-    if size > 2**50:  # below, it is the second word that tells neighbours apart
-        assert np.hypot(*(along - here)) < 2.0**-15
-    assert np.hypot(*(across - here)) < 2.0**-18
-    assert (across != here).any()
-
-
-def test_a_small_word_asks_for_another_so_that_the_tail_has_no_gaps():
-    few, many = from_words(2**20, 2**61, 0), from_words(2**20, 2**61, 2**63)
-    assert 0 < np.hypot(*(few - many)) < 1
-    assert np.hypot(*from_words(0, 0, 0)) == pytest.approx(2.0**21 * np.sqrt(2 * 128 * np.log(2)))
-
-
-def test_every_quarter_of_the_circle_is_reached():
-    signs = {
-        tuple(np.sign(from_words(size % 2**64, angle % 2**64)))
-        for size in (2**62, -(2**62))
-        for angle in (2**62 + 2**61, -(2**62) - 2**61)
-    }
-    assert len(signs) == 4
-
-
-@pytest.mark.parametrize("word", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
-def test_the_outermost_words_give_finite_values(word):
-    assert np.isfinite(from_words(word, word, word)).all()
 
 
 @given(st.integers(0, 300), st.integers(0, 100))
