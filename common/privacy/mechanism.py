@@ -21,7 +21,7 @@ KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
 _ZEROS = bytes(1 << 16)
-_PIECE = 1 << 17
+_PIECE = 1 << 16
 """Values of a sum that are noised at once."""
 Values = npt.NDArray[Any]
 Pair = tuple[Values, Values]
@@ -167,7 +167,8 @@ def _noised(
 ) -> None:
     """Fill each pair's second array with its first and noise, a piece at a time.
 
-    What is added is whole numbers, exactly: rounding their sum is post-processing.
+    What is added is whole numbers, in single precision exactly up to 8 σ: rounding their sum is
+    post-processing.
     """
     if not pairs:
         return
@@ -179,7 +180,7 @@ def _noised(
             np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
         np.rint(piece, out=piece)
         noise = stream.gaussian(size, sigma / grid)
-        np.add(piece, np.rint(noise, out=noise), out=piece, casting="same_kind")
+        piece += np.rint(noise, out=noise).astype(piece.dtype, copy=False)
         if not np.isfinite(np.dot(piece, piece)):
             raise PrivacyError("noise: the clipped sum holds values that are not finite")
         for place, values, out in run:

@@ -63,7 +63,8 @@ def fill_normal(words: Words, out: Values) -> None:
     Guarantees: in a layer the values that can be drawn lie evenly, at most 2^-50 apart; in the
     tail, up to 9, at most 2^-36.
     """
-    room_P, sizes_P = np.empty(PIECE, np.int64), np.empty(PIECE)
+    most = min(PIECE, len(out))
+    room_P, sizes_P = np.empty(most, np.int64), np.empty(most)
     beyond, layer = [], []
     for start in range(0, len(out), PIECE):
         piece = out[start : start + PIECE]
@@ -92,13 +93,13 @@ def _held_to_the_curve(words: Words, values: Values, layer: Values) -> Values:
     """Return values that lie beyond their layer's inner part, or others in their place."""
     low, high = _HEIGHTS[layer], _HEIGHTS[layer + 1]
     heights = low + _uniform(words, len(layer)) * (high - low)
-    is_tail = layer == 0
-    is_above = ~is_tail & (heights >= np.exp(-0.5 * values**2))
-    values[is_tail] = np.copysign(_tail(words, int(is_tail.sum())), values[is_tail])
-    again = np.empty(int(is_above.sum()))
-    if len(again):
-        fill_normal(words, again)
-    values[is_above] = again
+    above = np.flatnonzero((heights >= np.exp(-0.5 * values**2)) & (layer > 0))
+    again = np.empty(len(above))
+    fill_normal(words, again)
+    values[above] = again
+    tail = np.flatnonzero(layer == 0)
+    if len(tail):
+        values[tail] = np.copysign(_tail(words, len(tail)), values[tail])
     return values
 
 

@@ -4,12 +4,13 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ http {{
 """
 
 
-def tacit(*words: object, code: int = 0) -> str:
+def tacit(*words: object, code: int = 0, environment: Mapping[str, str] | None = None) -> str:
     """Type a command; its output, or a failed test with what it said."""
     done = subprocess.run(
         [str(TACIT), *(str(word) for word in words)],
@@ -48,7 +49,7 @@ def tacit(*words: object, code: int = 0) -> str:
         text=True,
         check=False,
         timeout=600,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(environment or {})},
     )
     assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
@@ -110,7 +111,7 @@ class Federation:
         given = ("--name", "hub", "--address", self.address, "--port", self.inner)
         tacit("coordinator", "init", self.hub, *given)
         for name in self.names:
-            self._init(name)
+            self.add_site(name)
         tacit("coordinator", "enrol", self.hub, *(self.site(n) / "card.json" for n in self.names))
         tacit("coordinator", "bundle", self.hub)
         for name in self.names:
@@ -136,7 +137,7 @@ class Federation:
         """A site's folder."""
         return self.root / name
 
-    def _init(self, name: str) -> None:
+    def add_site(self, name: str) -> None:
         manifest = self.root / "data" / "sites" / name / "manifest.csv"
         given = ["--name", name, "--persons", 10, "--manifest", manifest, "--study", "demo"]
         given += ["--purpose", "research", "--ethics", "REC 12/2026"]
@@ -159,8 +160,12 @@ class Federation:
             self._start_proxy(self._nginx)
         for name in self.names:
             tacit("site", "start", self.site(name))
+        self.await_ready(self.names)
+
+    def await_ready(self, names: Iterable[str]) -> None:
+        """Wait until each of these sites' runners hears from its SuperNode."""
         deadline = time.monotonic() + 240
-        waiting = set(self.names)
+        waiting = set(names)
         while waiting and time.monotonic() < deadline:
             time.sleep(1)
             waiting = {name for name in waiting if not self._is_ready(name)}
@@ -186,6 +191,10 @@ class Federation:
             else:
                 return
         pytest.fail(f"nginx did not start: {(folder / 'error.log').read_text()}")
+
+    def reload_proxy(self) -> None:
+        """Have nginx read its certificate anew; calls that run are finished by the old one."""
+        os.kill(self.proxy_pid, signal.SIGHUP)
 
     def _is_ready(self, name: str) -> bool:
         found = ask_status(ports_of(self.site(name)).health)
