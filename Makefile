@@ -23,10 +23,10 @@ test: $(READY)
 	@$(VENV)/bin/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(READY)
-	@$(VENV)/bin/python -m pytest -n 2 -m slow
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m slow
 
 test-all: $(READY)
-	@$(VENV)/bin/python -m pytest -n 2
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)
 	@$(VENV)/bin/ruff check .

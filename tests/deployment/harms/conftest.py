@@ -1,5 +1,6 @@
 """A federation to which harms are done: each is refused, undone, and costs nothing."""
 
+import contextlib
 import re
 import shutil
 import sqlite3
@@ -77,6 +78,11 @@ class Harmed:
         self.federation.tacit("site", "stop", root)
         self.federation.tacit("site", "start", root, environment=environment)
 
+    def start_well(self, root: Path) -> None:
+        """Start a site anew, without harm, and wait until its SuperNode is connected."""
+        self.start(root)
+        self.federation.await_ready([root.name])
+
     def add(self, harm: str, where: str, said: str, code: int, intact: str) -> None:
         """A row of the table."""
         self.rows.append((harm, where, said, str(code), intact))
@@ -133,15 +139,16 @@ def harmed(lay_federation):
         policy.write_text(policy.read_text().replace("settings:", SETTINGS, 1))
     small = federation.site(federation.names[2])
     made = Harmed(federation, on_small_disk(small))
-    federation.start()
-    made.run_of_all()
-    with sqlite3.connect(made.site(3)[1] / "ledger.sqlite") as now:
-        now.execute("VACUUM INTO ?", (str(made.older),))
-    yield made
-    shown(made.rows)
-    federation.stop()
-    if not made.disk:
-        subprocess.run(["umount", "--lazy", small], check=True)
+    with contextlib.ExitStack() as undone:
+        if not made.disk:
+            undone.callback(subprocess.run, ["umount", "--lazy", small], check=True)
+        undone.callback(federation.stop)
+        federation.start()
+        made.run_of_all()
+        with contextlib.closing(sqlite3.connect(made.site(3)[1] / "ledger.sqlite")) as now:
+            now.execute("VACUUM INTO ?", (str(made.older),))
+        yield made
+        shown(made.rows)
 
 
 def on_small_disk(root: Path) -> str:

@@ -19,22 +19,24 @@ from server.coordinator.pki import (
 
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("of_trust")]
 
 
 def test_another_authority_is_refused(harmed) -> None:
     name, root = harmed.site(0)
     tacit, hub = harmed.federation.tacit, harmed.federation.hub
-    other = authority("hub", new_key(), datetime.now(UTC))
-    (root / "ca.crt").write_bytes(certificate_pem(other))
     log = root / "supernode.log"
     since = log.stat().st_size
-    harmed.start(root)
-    told = harmed.found(tacit("site", "check", root, code=1), "coordinator")
-    assert "is not the authority of the confirmed card" in told
-    harmed.wait_for(log, "CERTIFICATE_VERIFY_FAILED.*unable to get local issuer", since)
-    print_ = read_coordinator_card(hub / "coordinator.json").roster_fingerprint
-    tacit("site", "trust", root, hub / "coordinator.json", "--fingerprint", print_)
+    (root / "ca.crt").write_bytes(certificate_pem(authority("hub", new_key(), datetime.now(UTC))))
+    try:
+        harmed.start(root)
+        told = harmed.found(tacit("site", "check", root, code=1), "coordinator")
+        assert "is not the authority of the confirmed card" in told
+        harmed.wait_for(log, "CERTIFICATE_VERIFY_FAILED.*unable to get local issuer", since)
+    finally:
+        print_ = read_coordinator_card(hub / "coordinator.json").roster_fingerprint
+        tacit("site", "trust", root, hub / "coordinator.json", "--fingerprint", print_)
+        harmed.start_well(root)
     harmed.add("wrong CA", f"{name}, site check, SuperNode", told, 1, harmed.verified(root))
 
 
@@ -42,16 +44,16 @@ def test_a_clock_that_is_an_hour_off_is_refused(harmed) -> None:
     name, root = harmed.site(0)
     library = next(Path("/").glob(FAKETIME[1:]), None)
     if library is None:
-        harmed.start(root)
         pytest.skip("libfaketime is not installed here: apt-get install libfaketime")
     moved = {"LD_PRELOAD": str(library), "FAKETIME": "+1h"}
-    harmed.start(root, moved)
-    checked = harmed.federation.tacit("site", "check", root, code=1, environment=moved)
-    told = harmed.found(checked, "coordinator")
-    assert re.search(r"clock is \+36\d\d s from the coordinator's: set it", told)
-    said = harmed.run("--wait-s", "45")
-    told += f"; {harmed.line_of(said, f'without {name}')}"
-    harmed.start(root)
+    try:
+        harmed.start(root, moved)
+        checked = harmed.federation.tacit("site", "check", root, code=1, environment=moved)
+        told = harmed.found(checked, "coordinator")
+        assert re.search(r"clock is \+36\d\d s from the coordinator's: set it", told)
+        told += f"; {harmed.line_of(harmed.run('--wait-s', '45'), f'without {name}')}"
+    finally:
+        harmed.start_well(root)
     harmed.add("clock an hour off", f"{name}, site check", told, 1, harmed.verified(root))
 
 
@@ -62,12 +64,15 @@ def test_an_expired_certificate_is_refused_until_it_is_renewed(harmed) -> None:
     hub, tacit, log = harmed.federation.hub, harmed.federation.tacit, root / "supernode.log"
     since = log.stat().st_size
     (hub / "server.crt").write_bytes(expired(hub))
-    harmed.federation.reload_proxy()
-    harmed.wait_for(log, "certificate has expired", since)
-    told = harmed.found(tacit("site", "check", root, code=1), "coordinator")
-    assert "has expired: the coordinator has to renew it" in told
-    assert "is good until" in tacit("coordinator", "renew", hub)
-    harmed.federation.reload_proxy()
+    try:
+        harmed.federation.reload_proxy()
+        harmed.wait_for(log, "certificate has expired", since)
+        told = harmed.found(tacit("site", "check", root, code=1), "coordinator")
+        assert "has expired: the coordinator has to renew it" in told
+    finally:
+        renewed = tacit("coordinator", "renew", hub)
+        harmed.federation.reload_proxy()
+    assert "is good until" in renewed
     harmed.add("expired certificate", "each SuperNode, site check", told, 1, harmed.verified(root))
 
 
