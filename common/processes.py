@@ -2,10 +2,11 @@
 
 `start` leaves a supervisor behind. It starts each process, and starts again what ended, waiting
 longer each time: a SuperNode that was killed, for one, is not let back in by the coordinator for
-up to a minute.
+up to a minute. What it started ends with it, so that nothing is left that holds a port.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -28,6 +29,8 @@ STOP_S = 15.0
 _POLL_S = 0.2
 _PID = "supervisor.pid"
 _LOG = "supervisor.log"
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 FLOWER = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -182,7 +185,7 @@ class _Child:
             self._next, self._process = now + self._wait_s, None
         if self._process is None and now >= self._next:
             self._started = now
-            self._process = _popen(self._command, self._log)
+            self._process = _popen(self._command, self._log, before=_end_with_parent)
 
     def stop(self) -> None:
         """End the process, gently first."""
@@ -200,13 +203,26 @@ def next_wait_s(wait_s: float, lived_s: float) -> float:
     return FIRST_WAIT_S if lived_s >= GOOD_LIFE_S else min(LONGEST_WAIT_S, 2 * wait_s)
 
 
-def _popen(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _popen(
+    command: Sequence[str], log: Path, before: Callable[[], None] | None = None
+) -> subprocess.Popen[bytes]:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.fchmod(descriptor, 0o600)
     with os.fdopen(descriptor, "ab") as out:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=before,  # noqa: PLW1509 (a supervisor has one thread)
         )
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent dies, however that happens (Linux)."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

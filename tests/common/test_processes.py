@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -73,12 +74,28 @@ def test_a_group_is_started_once_watched_and_stopped_whole(group: Group) -> None
     assert marks(group).count("long") == 1
     assert supervisor_pid(group.root) is None
     assert not stop(group.root)
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert str(group.root.parent / "worker.py") not in listed.stdout
+    assert str(group.root.parent / "worker.py") not in running()
     logs = {path.name: path for path in group.root.glob("*.log")}
     assert set(logs) == {"supervisor.log", "long.log", "short.log"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in logs.values()} == {0o600}
     assert "said by long" in logs["long.log"].read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends what lost its parent on Linux")
+def test_what_a_killed_supervisor_ran_ends_and_its_place_can_be_taken(group: Group) -> None:
+    """Or it would hold the site's ports, out of anybody's sight."""
+    worker = str(group.root.parent / "worker.py")
+    for times in (1, 2):
+        pid = start(group)
+        wait_for(lambda expected=times: marks(group).count("long") == expected)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: worker not in running())
+    assert supervisor_pid(group.root) is None
+
+
+def running() -> str:
+    listed = ["ps", "-ww", "-eo", "args"]
+    return subprocess.run(listed, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_log_that_others_could_read_is_shut(tmp_path: Path) -> None:
