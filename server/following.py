@@ -44,7 +44,7 @@ class Follower:
         self._root = root
         self._watch = watch
         self._was_played = False
-        self._seen = len(progress(root)) if is_resumed else 0
+        self._before = self._seen = len(progress(root)) if is_resumed else 0
 
     def __call__(self) -> bool:
         """Hand on what is new; whether the coordinator has said that it is through."""
@@ -54,6 +54,10 @@ class Follower:
         self._seen = len(lines)
         is_finished = bool(lines) and lines[-1]["event"] == "finished"
         return is_finished or (self._root / ERROR).exists()
+
+    def has_begun(self) -> bool:
+        """Whether a process was seen to play the run, or anything of it was reported."""
+        return self._was_played or self._seen > self._before
 
     def has_died(self) -> bool:
         """Whether the process that played the run let go of its folder and said nothing of an end.

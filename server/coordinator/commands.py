@@ -15,7 +15,15 @@ from common.errors import ExitCode
 from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove, renew
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import Asked, asked_in, command_line, register, resume, submit
+from server.coordinator.runs import (
+    Asked,
+    asked_in,
+    command_line,
+    forget_registrations,
+    register,
+    resume,
+    submit,
+)
 from server.metrics import measured
 from server.quorum import WAIT_S
 from server.results import write_results
@@ -147,6 +155,7 @@ def resume_command(
 @app.command("superlink", hidden=True)
 def superlink_command_(folder: Folder) -> None:
     """Become this coordinator's SuperLink; for systemd and the supervisor."""
+    forget_registrations(folder)
     processes.become(folder, superlink_command(folder.absolute()))
 
 

@@ -12,6 +12,9 @@ from common.errors import ConfigError
 from common.processes import BIN, Group
 from server.coordinator.folder import PORT, PROCESSES, SUPEREXEC_SECRET
 
+DATABASE = "superlink.db"
+"""What the SuperLink knows of nodes and runs."""
+
 
 def port_of(root: Path) -> int:
     """The SuperLink's port on the loopback.
@@ -45,7 +48,7 @@ def superlink_command(root: Path) -> list[str]:
         "--ssl-ca-certfile": str(root / "ca.crt"),
         "--ssl-certfile": str(root / "server.crt"),
         "--ssl-keyfile": str(root / "server.key"),
-        "--database": str(root / "superlink.db"),
+        "--database": str(root / DATABASE),
         "--isolation": "process",
         "--superexec-auth-secret-file": str(root / SUPEREXEC_SECRET),
     }

@@ -5,8 +5,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 from common.cards import read_coordinator_card, read_site_card
@@ -16,7 +16,7 @@ from common.files import write_atomically
 from common.processes import BIN, FLOWER
 from server.checkpoint import CHECKPOINT, alone, new_folder, read_checkpoint
 from server.coordinator.folder import CARD, CARDS
-from server.coordinator.processes import port_of
+from server.coordinator.processes import DATABASE, port_of
 from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection
 from server.following import ERROR, Follower, Watch, said
 from server.quorum import WAIT_S
@@ -62,7 +62,7 @@ def submit(root: Path, study: Study, asked: Asked, out: Path, watch: Watch) -> N
         raise TooFewSites(f"{len(card.sites)} sites are enrolled; the study needs {fewest}.")
     new_folder(out)
     write_atomically(out / ASKED, (json.dumps(asdict(asked), indent=1) + "\n").encode())
-    _follow(root, asked, out, Follower(out, watch))
+    _follow(root, asked, out, Follower(out, watch), watch)
 
 
 def resume(root: Path, out: Path, watch: Watch) -> None:
@@ -83,7 +83,7 @@ def resume(root: Path, out: Path, watch: Watch) -> None:
     with alone(out):  # what is left of the run has ended
         read_checkpoint(out / CHECKPOINT)
     (out / ERROR).unlink(missing_ok=True)
-    _follow(root, asked, out, Follower(out, watch, is_resumed=True), resume=True)
+    _follow(root, asked, out, Follower(out, watch, is_resumed=True), watch, resume=True)
 
 
 def asked_in(out: Path) -> Asked:
@@ -101,12 +101,15 @@ def asked_in(out: Path) -> Asked:
         ) from error
 
 
-def _follow(root: Path, asked: Asked, out: Path, follow: Follower, *, resume: bool = False) -> None:
+def _follow(
+    root: Path, asked: Asked, out: Path, follow: Follower, watch: Watch, *, resume: bool = False
+) -> None:
     """Submit what was asked and follow it to its end."""
     flwr = command_line(root)
     register(root, flwr)
     try:
-        play(flwr, _run_config(root, asked, out, resume), partial(_watched, follow))
+        waiting = Waiting(follow, watch, root / "superexec.log")
+        play(flwr, _run_config(root, asked, out, resume), waiting)
     except RunFailed:
         raise said(out) or RunFailed(
             f"The run ended before it wrote why; see {root / 'superexec.log'}. Once the cause is "
@@ -116,15 +119,36 @@ def _follow(root: Path, asked: Asked, out: Path, follow: Follower, *, resume: bo
         follow()
 
 
-def _watched(follow: Follower) -> bool:
-    """Follow a run; whether it is through.
+class Waiting:
+    """What is done about once a second while a run is waited for.
 
-    Raises:
-        RunFailed: the process that played it died.
+    Args:
+        follow: hands its progress on.
+        watch: gets a note, once, when nobody has taken the run up for long.
+        log: of the process that should have.
+        clock: seconds, for tests.
     """
-    if follow.has_died():
-        raise RunFailed("The process that played the run died.")
-    return follow()
+
+    def __init__(
+        self, follow: Follower, watch: Watch, log: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._follow, self._watch, self._log, self._clock = follow, watch, log, clock
+        self._until = clock() + START_TIMEOUT_S
+        self._is_told = False
+
+    def __call__(self) -> bool:
+        """Follow the run; whether it is through.
+
+        Raises:
+            RunFailed: the process that played it died.
+        """
+        if self._follow.has_died():
+            raise RunFailed("The process that played the run died.")
+        if not self._is_told and not self._follow.has_begun() and self._clock() > self._until:
+            self._is_told = True
+            text = f"nobody has taken the run up for {START_TIMEOUT_S:g} s; see {self._log}"
+            self._watch({"event": "note", "text": text})
+        return self._follow()
 
 
 def command_line(root: Path) -> Flwr:
@@ -155,6 +179,12 @@ def register(root: Path, flwr: Flwr) -> None:
         flwr.register(public, card.site)
         known[card.site] = card.node_key
         path.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def forget_registrations(root: Path) -> None:
+    """Have every node registered again by the next run, if the SuperLink's database is gone."""
+    if not (root / DATABASE).exists():
+        (root / _REGISTERED).unlink(missing_ok=True)
 
 
 def await_superlink(root: Path) -> None:

@@ -18,13 +18,16 @@ from server.coordinator.folder import enrol, init_coordinator
 from server.coordinator.runs import (
     ASKED,
     Asked,
+    Waiting,
     await_superlink,
     command_line,
+    forget_registrations,
     register,
     resume,
     submit,
 )
 from server.flwr_cli import RunFailed
+from server.following import PROGRESS, Follower
 
 
 @pytest.fixture
@@ -91,6 +94,50 @@ def test_a_refusal_in_between_forgets_nothing_that_went_well(hub: Path, superlin
     later = Registrar()
     register(hub, later)
     assert list(later.known) == ["south"]
+
+
+def test_nodes_are_registered_anew_where_the_superlinks_database_is_gone(hub, superlink) -> None:
+    enrolled(hub, "north")
+    (hub / "superlink.db").touch()
+    register(hub, Registrar())
+    forget_registrations(hub)
+    kept, later = Registrar(), Registrar()
+    register(hub, kept)
+    (hub / "superlink.db").unlink()
+    forget_registrations(hub)
+    register(hub, later)
+    assert (kept.known, later.known) == ({}, {"north": "ecdsa AAAA"})
+
+
+@pytest.fixture
+def waited(tmp_path):
+    """A run that is waited for at a clock of the test's own, and what was said of it."""
+    now, notes = [0.0], []
+    waiting = Waiting(
+        Follower(tmp_path, lambda _: None), notes.append, tmp_path / "log", lambda: now[0]
+    )
+
+    def at(seconds: float) -> list[str]:
+        now[0] = seconds
+        assert not waiting()
+        return [note["text"] for note in notes]
+
+    return at
+
+
+def test_a_run_that_nobody_takes_up_is_said_once(waited, tmp_path) -> None:
+    said = f"nobody has taken the run up for 60 s; see {tmp_path / 'log'}"
+    assert [waited(59), waited(61), waited(200)] == [[], [said], [said]]
+
+
+def test_a_run_that_is_played_is_not_said_to_wait(waited, tmp_path) -> None:
+    with alone(tmp_path):
+        assert waited(61) == []
+
+
+def test_a_run_that_has_reported_is_not_said_to_wait(waited, tmp_path) -> None:
+    (tmp_path / PROGRESS).write_text('{"event": "started", "sites": []}\n')
+    assert [waited(59), waited(61)] == [[], []]
 
 
 def test_a_superlink_that_does_not_answer_is_said(hub: Path, monkeypatch) -> None:
