@@ -47,6 +47,7 @@ DOORS = {
     "omegaconf": ("common.settings",),
     "grpc": ("client.site.health",),
     "grpc_health": ("client.site.health",),
+    "numba": ("common.compiled",),
     "ray": (),
     "transformers": ("client.data.encoders.loading",),
 }

@@ -12,15 +12,15 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from common.compiled import compiled
 from common.errors import PrivacyError
 from common.privacy.ziggurat import fill_normal
+from common.secagg.masks import TAG_BYTES, Stream
 
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
-_ZEROS = bytes(1 << 16)
 _PIECE = 1 << 16
 """Values of a sum that are noised at once."""
 Values = npt.NDArray[Any]
@@ -29,7 +29,7 @@ Pair = tuple[Values, Values]
 
 
 class CryptoStream:
-    """Random numbers from AES-256 in counter mode.
+    """Random numbers from AES-256 in counter mode: the stream of masks, each draw a new segment.
 
     Args:
         key: 32 bytes from the operating system, used for one stream only.
@@ -41,7 +41,7 @@ class CryptoStream:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise PrivacyError(f"noise key: expected {KEY_BYTES} bytes, found {len(key)}")
-        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        self._stream = Stream(key)
         self._process = os.getpid()
 
     def __reduce__(self) -> NoReturn:
@@ -49,17 +49,11 @@ class CryptoStream:
 
     def words(self, size: int) -> npt.NDArray[np.uint64]:
         """Return `size` uniform 64-bit words."""
-        out = np.empty(size, dtype=np.uint64)
-        self._fill(out)
-        return out
-
-    def _fill(self, out: npt.NDArray[np.uint64]) -> None:
         if os.getpid() != self._process:
             raise PrivacyError("a noise stream cannot cross a fork: open a new one in the child")
-        view = out.data.cast("B")
-        for start in range(0, len(view), len(_ZEROS)):
-            piece = view[start : start + len(_ZEROS)]
-            self._cipher.update_into(_ZEROS[: len(piece)], piece)
+        out = np.empty(size + TAG_BYTES // 8, np.uint64)
+        self._stream.fill(out.view(np.uint8))
+        return out[:size]
 
     def uniform(self, size: int) -> npt.NDArray[np.float64]:
         """Return `size` numbers uniform on [0, 1) with 53 bits."""
@@ -165,27 +159,39 @@ def add_noise(
 def _noised(
     stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float, divisor: float
 ) -> None:
-    """Fill each pair's second array with its first and noise, a piece at a time.
-
-    What is added is whole numbers, in single precision exactly up to 8 σ: rounding their sum is
-    post-processing.
-    """
-    if not pairs:
-        return
-    units = np.empty(_PIECE, dtype=pairs[0][0].dtype)
-    for run in _runs(pairs, len(units)):
-        size = sum(len(values) for _, values, _ in run)
-        piece = units[:size]
-        for place, values, _ in run:
-            np.multiply(values, 1 / grid, out=piece[place : place + len(values)])
-        np.rint(piece, out=piece)
-        noise = stream.gaussian(size, sigma / grid)
-        piece += np.rint(noise, out=noise).astype(piece.dtype, copy=False)
-        if not np.isfinite(np.dot(piece, piece)):
-            raise PrivacyError("noise: the clipped sum holds values that are not finite")
+    """Fill each pair's second array with its first and noise, a piece at a time."""
+    for run in _runs(pairs, _PIECE):
+        noise = stream.gaussian(sum(len(values) for _, values, _ in run))
         for place, values, out in run:
-            noised = piece[place : place + len(values)]
-            np.multiply(noised, grid / divisor, out=out, casting="same_kind")
+            one = values.dtype.type
+            drawn = noise[place : place + len(values)]
+            if not put(values, drawn, one(1 / grid), sigma / grid, one(grid / divisor), out):
+                raise PrivacyError("noise: the clipped sum holds values that are not finite")
+
+
+@compiled
+def put(values: Values, noise: Values, per_grid: Any, sigma: float, grid: Any, out: Values) -> bool:
+    """Write values and noise, each as a whole number of grid units, in one sum.
+
+    Whole numbers are exact in single precision up to 8 σ of noise; rounding the sum of larger ones
+    is post-processing.
+
+    Args:
+        values: of a clipped sum.
+        noise: normal values of variance 1.
+        per_grid: 1 / grid, of the type of the values.
+        sigma: deviation of the noise, in grid units.
+        grid: what a unit is worth in the end, of the type of the values.
+        out: takes the noised sum; may be the place of the values.
+
+    Returns: whether all of it is finite.
+    """
+    finite = True
+    for n in range(values.size):
+        units = np.rint(values[n] * per_grid) + values.dtype.type(np.rint(noise[n] * sigma))
+        finite &= np.isfinite(units)
+        out[n] = units * grid
+    return finite
 
 
 def _runs(pairs: list[Pair], most: int) -> Iterator[list[tuple[int, Values, Values]]]:

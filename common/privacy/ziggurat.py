@@ -11,13 +11,16 @@ bits that choose the layer are not those of the value.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Words = Callable[[int], npt.NDArray[np.uint64]]
-Values = npt.NDArray[Any]
+from common.compiled import compiled
+
+Words64 = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+Words = Callable[[int], Words64]
 
 LAYERS_LOG2 = 10
 LAYERS = 1 << LAYERS_LOG2
@@ -63,59 +66,91 @@ def fill_normal(words: Words, out: Values) -> None:
     Guarantees: in a layer the values that can be drawn lie evenly, at most 2^-50 apart; in the
     tail, up to 9, at most 2^-36.
     """
-    most = min(PIECE, len(out))
-    room_P, sizes_P = np.empty(most, np.int64), np.empty(most)
-    beyond, layer = [], []
+    beyond, layers = np.empty(PIECE + 1, np.int64), np.empty(PIECE + 1, np.int64)
     for start in range(0, len(out), PIECE):
         piece = out[start : start + PIECE]
-        where, which = _draw(words, piece, room_P[: len(piece)], sizes_P[: len(piece)])
-        beyond.append(where + start)
-        layer.append(which)
-    if any(map(len, beyond)):
-        places = np.concatenate(beyond)
-        out[places] = _held_to_the_curve(words, out[places], np.concatenate(layer))
+        count = draw(words(len(piece)), _STEPS, _INNER, piece, beyond, layers)
+        done, left = 0, np.empty(0, np.uint64)
+        while done < count:
+            left = np.concatenate([left, words(8 + 4 * (count - done))])
+            rest = beyond[done:count], layers[done:count]
+            made, used = settle(left, _STEPS, _INNER, _HEIGHTS, *rest, piece)
+            done, left = done + made, left[used:]
 
 
-def _draw(words: Words, out: Values, layer: Values, sizes: Values) -> tuple[Values, Values]:
-    """Draw in layers; return where values lie beyond the inner part of theirs, and which it is."""
-    drawn = words(len(out)).view(np.int64)
-    np.bitwise_and(drawn, LAYERS - 1, out=layer)
-    drawn >>= LAYERS_LOG2
-    np.copyto(out, drawn)
-    out *= np.take(_STEPS, layer, out=sizes, mode="wrap")
-    np.abs(out, out=sizes)
-    inner = np.take(_INNER, layer, out=drawn.view(np.float64), mode="wrap")
-    beyond = np.flatnonzero(sizes >= inner)
-    return beyond, layer[beyond]
+@compiled
+def draw(
+    words: Words64, steps: Values, inner: Values, out: Values, beyond: Places, layers: Places
+) -> int:
+    """Place a value in a layer for each word; return for how many the curve has to be asked.
 
-
-def _held_to_the_curve(words: Words, values: Values, layer: Values) -> Values:
-    """Return values that lie beyond their layer's inner part, or others in their place."""
-    low, high = _HEIGHTS[layer], _HEIGHTS[layer + 1]
-    heights = low + _uniform(words, len(layer)) * (high - low)
-    above = np.flatnonzero((heights >= np.exp(-0.5 * values**2)) & (layer > 0))
-    again = np.empty(len(above))
-    fill_normal(words, again)
-    values[above] = again
-    tail = np.flatnonzero(layer == 0)
-    if len(tail):
-        values[tail] = np.copysign(_tail(words, len(tail)), values[tail])
-    return values
-
-
-def _tail(words: Words, size: int) -> Values:
-    """Return `size` values beyond the edge, by rejection from an exponential.
-
-    Source: Marsaglia 1964, "Generating a variable from the tail of the normal distribution".
+    Args:
+        words: one for each value.
+        steps: of the layers, what one unit of a word's upper bits is worth.
+        inner: of the layers, how far they lie under the curve over their whole height.
+        out: takes the values.
+        beyond: takes where those lie that are beyond the inner part; one longer than `words`.
+        layers: takes the layers of these.
     """
-    found = np.empty(0)
-    while len(found) < size:
-        beyond = -np.log(_uniform(words, size)) / EDGE
-        room = -2 * np.log(_uniform(words, size))
-        found = np.append(found, EDGE + beyond[room >= beyond**2])
-    return found[:size]
+    count = 0
+    for n in range(words.size):
+        word = np.int64(words[n])
+        layer = word & (LAYERS - 1)
+        value = np.float64(word >> LAYERS_LOG2) * steps[layer]
+        out[n] = value
+        beyond[count] = n
+        layers[count] = layer
+        count += abs(value) >= inner[layer]
+    return count
 
 
-def _uniform(words: Words, size: int) -> Values:
-    """Return numbers above 0 and at most 1, the small ones as fine as 2^-64."""
-    return (words(size) + 0.5) * 2.0**-64
+@compiled
+def settle(
+    words: Words64,
+    steps: Values,
+    inner: Values,
+    heights: Values,
+    beyond: Places,
+    layers: Places,
+    out: Values,
+) -> tuple[int, int]:
+    """Keep values that lie under the curve, and make others in place of the rest.
+
+    Args:
+        words: two for every try. The first that was not used goes before all others in the next
+            call: the value that found no words any more is begun anew with the same ones.
+        steps: as for `draw`.
+        inner: as for `draw`.
+        heights: of the curve where the layers end, from the lowest on.
+        beyond: which values, in order.
+        layers: of these.
+        out: holds the values.
+
+    Returns: how many values are settled, and how many words were used for them.
+
+    Source: for the tail, Marsaglia 1964, "Generating a variable from the tail of the normal
+    distribution", by rejection from an exponential.
+    """
+    at = used = 0
+    for k in range(beyond.size):
+        value, layer, is_made = out[beyond[k]], layers[k], False
+        while not is_made and at + 2 <= words.size:
+            uniform = (np.float64(words[at]) + 0.5) * 2.0**-64  # above 0, and as fine as 2^-64
+            if layer == 0:
+                depth = -math.log(uniform) / EDGE
+                room = -2 * math.log((np.float64(words[at + 1]) + 0.5) * 2.0**-64)
+                value, is_made = math.copysign(EDGE + depth, value), room >= depth * depth
+            else:
+                height = heights[layer] + uniform * (heights[layer + 1] - heights[layer])
+                is_made = height < math.exp(-0.5 * value * value)
+                if not is_made:
+                    word = np.int64(words[at + 1])
+                    layer = word & (LAYERS - 1)
+                    value = np.float64(word >> LAYERS_LOG2) * steps[layer]
+                    is_made = abs(value) < inner[layer]
+            at += 2
+        if not is_made:
+            return k, used
+        out[beyond[k]] = value
+        used = at
+    return beyond.size, used

@@ -46,17 +46,21 @@ class Stream:
         self._room = np.empty(0, np.uint8)
 
     def take(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Return `size_bytes` bytes, as many segments as they need; they hold until the next call.
+        """Return `size_bytes` bytes in as many segments as they need, to hold until the next call."""
+        if self._room.size < size_bytes + TAG_BYTES:
+            self._room = empty(-(-size_bytes // 8) + TAG_BYTES // 8, np.uint64).view(np.uint8)
+        self.fill(self._room[: size_bytes + TAG_BYTES])
+        return self._room[:size_bytes]
+
+    def fill(self, out: NDArray[np.uint8]) -> None:
+        """Write as many segments as it needs into `out`, whose last 16 bytes take no part.
 
         The tag of a segment is written over by the next one.
         """
-        if self._room.size < size_bytes + TAG_BYTES:
-            self._room = empty(-(-size_bytes // 8) + TAG_BYTES // 8, np.uint64).view(np.uint8)
-        for start in range(0, size_bytes, SEGMENT_BYTES):
-            end = min(start + SEGMENT_BYTES, size_bytes)
-            _fill(self._cipher, self._segment, self._room[start : end + TAG_BYTES])
+        for start in range(0, out.size - TAG_BYTES, SEGMENT_BYTES):
+            end = min(start + SEGMENT_BYTES, out.size - TAG_BYTES)
+            _fill(self._cipher, self._segment, out[start : end + TAG_BYTES])
             self._segment += 1
-        return self._room[:size_bytes]
 
 
 def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:

@@ -19,7 +19,9 @@ from common.privacy.mechanism import (
     add_noise,
     grid_unit,
     noise_deviation,
+    put,
 )
+from common.secagg.masks import SEGMENT_WORDS
 
 KEY = bytes(range(32))
 
@@ -29,24 +31,36 @@ def stream(number=0):
 
 
 def test_words_are_aes_256_in_counter_mode():
-    """SP 800-38A: the stream is the encryption of the counter 0, 1, 2, …"""
-    found = CryptoStream(KEY).words(64).tobytes()
+    """SP 800-38A: each draw is the encryption of the counter from nonce ‖ 2, nonces 0, 1, 2, …"""
+    one = CryptoStream(KEY)
     cipher = Cipher(algorithms.AES(KEY), modes.ECB()).encryptor()
-    expected = b"".join(cipher.update(i.to_bytes(16, "big")) for i in range(32))
-    assert found == expected
+    for nonce, size in enumerate((64, 1, 2)):
+        found = one.words(size).tobytes()
+        counters = (nonce.to_bytes(12, "big") + i.to_bytes(4, "big") for i in range(2, 34))
+        assert found == b"".join(map(cipher.update, counters))[: 8 * size]
 
 
-def test_the_stream_goes_on_where_it_stopped():
-    one, other = stream(), stream()
-    parts = np.concatenate([one.words(3), one.words(70_001), one.words(2)])
-    assert (parts == other.words(70_006)).all()
+def test_long_draws_go_over_several_nonces():
+    """A draw longer than a segment is the segments one after the other."""
+    long, short = stream(), stream()
+    expected = np.concatenate([short.words(SEGMENT_WORDS), short.words(SEGMENT_WORDS)])
+    assert (long.words(2 * SEGMENT_WORDS) == expected).all()
+
+
+def test_no_draw_repeats_or_changes_one_before():
+    one = stream()
+    first = one.words(1000)
+    kept = first.copy()
+    draws = [first, one.words(1000), one.words(3)]
+    assert (first == kept).all()
+    assert len(set(np.concatenate(draws).tolist())) == 2003
 
 
 def test_known_values():
     """Golden: a change of these changes every simulated run."""
     source = CryptoStream(KEY)
-    assert source.words(2).tolist() == [15032814528976949490, 9256919087594533801]
-    assert source.choose(10, 3).tolist() == [1, 4, 6]
+    assert source.words(2).tolist() == [13655807654754630670, 11065674241917167624]
+    assert source.choose(10, 3).tolist() == [0, 5, 7]
 
 
 def test_a_key_has_32_bytes():
@@ -150,6 +164,18 @@ def test_a_noised_sum_lies_on_the_grid_whatever_the_data(values, number):
     found = noised({"a": torch.tensor(values)}, number=number)["a"].double()
     units = found / grid_unit(1.5, 2.0)
     assert torch.equal(units, units.round())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(st.integers(0, 99))
+def test_the_compiled_sum_is_the_loop_s_own_to_the_bit(dtype, number):
+    noise = stream(number).gaussian(200)
+    values = (noise[100:] * 50).astype(dtype)
+    found, expected = np.empty((2, 100), np.float32)
+    given_ = (values, noise[:100], dtype(2.0**18), 1e6, dtype(2.0**-18 / 3))
+    assert put(*given_, found)
+    assert put.__wrapped__(*given_, expected)
+    assert (found == expected).all()
 
 
 def test_two_sums_within_a_grid_unit_give_results_from_the_same_grid():

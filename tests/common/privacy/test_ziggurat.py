@@ -7,9 +7,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from common.privacy.mechanism import CryptoStream
-from common.privacy.ziggurat import EDGE, LAYERS, LAYERS_LOG2, PIECE, fill_normal, layers
+from common.privacy.ziggurat import (
+    EDGE,
+    LAYERS,
+    LAYERS_LOG2,
+    PIECE,
+    draw,
+    fill_normal,
+    layers,
+    settle,
+)
 
 WIDTHS, HEIGHTS = layers()
+STEPS = WIDTHS[:-1] * 2.0 ** (LAYERS_LOG2 - 63)
 UPPER = 64 - LAYERS_LOG2
 """Bits of a word that say where in its layer a value lies, its sign among them."""
 
@@ -19,12 +29,20 @@ def word(layer, place):
     return (place % 2**UPPER) << LAYERS_LOG2 | layer
 
 
-def drawn(*words):
-    """The one value that these words make, and how many of them it took."""
-    left = list(words)
-    out = np.empty(1)
-    fill_normal(lambda size: np.array([left.pop(0) for _ in range(size)], dtype=np.uint64), out)
-    return float(out[0]), len(words) - len(left)
+def drawn(first, *tries):
+    """The one value that these words make, and how many of them it took.
+
+    A value takes a word, and two for every time that the curve is asked.
+    """
+    out, beyond, layers = np.empty(1), np.empty(2, np.int64), np.empty(2, np.int64)
+    count = draw(np.array([first], np.uint64), STEPS, WIDTHS[1:], out, beyond, layers)
+    if not count:
+        return float(out[0]), 1
+    words = np.array(tries, np.uint64)
+    given_ = words, STEPS, WIDTHS[1:], HEIGHTS, beyond[:1], layers[:1], out
+    settled, used = settle(*given_)
+    assert settled == 1, "too few words"
+    return float(out[0]), 1 + used
 
 
 def place_of(x, layer):
@@ -86,21 +104,22 @@ def test_beyond_it_a_value_is_held_to_the_curve(layer, sign):
     curve = (math.exp(-x * x / 2) - HEIGHTS[layer]) / (HEIGHTS[layer + 1] - HEIGHTS[layer])
     below, above = (int((curve + step) * 2**64) for step in (-1e-6, 1e-6))
     first, another = word(layer, place_of(x, layer)), word(511, 2**50)
-    assert drawn(first, below) == (pytest.approx(x), 2)
+    assert drawn(first, below, 0) == (pytest.approx(x), 3)
     again = drawn(another)[0]
     assert again != pytest.approx(x)
     assert drawn(first, above, another) == (again, 3)
+    assert drawn(first, above, first, above, another) == (again, 5)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_tail_is_drawn_beyond_the_edge_on_the_side_that_was_drawn(sign):
     lowest = word(0, place_of(sign * (EDGE + 0.01), 0))
     one, half = 2**64 - 1, 2**63
-    assert drawn(lowest, half, one, half) == (sign * EDGE, 4)
+    assert drawn(lowest, one, half) == (sign * EDGE, 3)
     deeper = sign * (EDGE + math.log(2) / EDGE)
-    assert drawn(lowest, half, half, half) == (pytest.approx(deeper), 4)
+    assert drawn(lowest, half, half) == (pytest.approx(deeper), 3)
     far = 2**30  # rejected: room for a value so far out comes once in exp(-17)
-    assert drawn(lowest, half, far, half, half, half) == (pytest.approx(deeper), 6)
+    assert drawn(lowest, far, half, half, half) == (pytest.approx(deeper), 5)
 
 
 @pytest.mark.parametrize("layer", [0, 1, 511, LAYERS - 2])
@@ -113,10 +132,10 @@ def test_neighbours_that_can_be_drawn_lie_far_closer_than_a_grid_unit(layer, pla
 
 @pytest.mark.parametrize("depth", [1e-2, 1.0, 4.9])
 def test_neighbours_in_the_tail_do_as_well(depth):
-    lowest, half = word(0, place_of(EDGE + 0.01, 0)), 2**63
+    lowest = word(0, place_of(EDGE + 0.01, 0))
     more = int(math.exp(-depth * EDGE) * 2**64)
     step = max(1, more >> 46)
-    here, there = (drawn(lowest, half, m, 2**20)[0] for m in (more, more + step))
+    here, there = (drawn(lowest, m, 2**20)[0] for m in (more, more + step))
     assert 0 < here - there < 2.0**-36
 
 
@@ -132,7 +151,7 @@ def test_what_chooses_the_layer_does_not_place_the_value():
 @pytest.mark.parametrize("other", [0, 1, 2**64 - 1])
 def test_the_outermost_words_give_finite_values(layer, place, other):
     half, last = 2**63, word(511, 1)
-    value, _ = drawn(word(layer, place), other, other, other, half, half, last, *6 * [half])
+    value, _ = drawn(word(layer, place), other, other, other, half, half, last, *9 * [half])
     assert math.isfinite(value)
     assert abs(value) < 17
 
@@ -143,3 +162,48 @@ def test_any_size_is_filled_and_nothing_beside_it(size, key):
     fill_normal(CryptoStream(key.to_bytes(32, "big")).words, out[:size])
     assert np.isfinite(out[:size]).all()
     assert np.isnan(out[size])
+
+
+def test_values_that_find_no_more_words_are_begun_anew_with_the_same_ones():
+    """Or those that need many words would be too seldom."""
+    lowest, far, half = word(0, place_of(EDGE + 0.01, 0)), 2**30, 2**63
+    words = np.array([far, half, far, half, half, half], np.uint64)
+    out, places = np.full(2, EDGE + 0.01), np.array([0, 1])
+    tables = STEPS, WIDTHS[1:], HEIGHTS, places, np.zeros(2, np.int64)
+    assert drawn(lowest, *words)[1] == 7
+    assert settle(words[:4], *tables, out) == (0, 0)
+    assert settle(words, *tables, out) == (1, 6)
+    assert out.tolist() == [pytest.approx(EDGE + math.log(2) / EDGE), EDGE + 0.01]
+
+
+def test_more_words_are_asked_for_until_all_values_are_made():
+    """The curve asked of every value: 8 + 4n words do not always do for n values."""
+    left, asked = {"first": True}, []
+    stream = CryptoStream(bytes(32))
+
+    def words(size):
+        asked.append(size)
+        if left.pop("first", False):
+            return np.zeros(size, np.uint64) + np.uint64(word(0, place_of(EDGE + 0.01, 0)))
+        found = stream.words(size)
+        found[: size // 2 * 2 : 2] >>= np.uint64(20 if len(asked) == 2 else 0)
+        return found
+
+    out = np.empty(1000)
+    fill_normal(words, out)
+    assert len(asked) > 2
+    assert (out > EDGE).all()
+    assert (out < 9).all()
+
+
+@given(st.integers(0, 99))
+def test_the_compiled_loops_are_those_in_python_to_the_bit(key):
+    words, more = CryptoStream(key.to_bytes(32, "big")).words(3000)[:2000], np.arange(64) << 57
+    found = []
+    for one, other in ((draw, settle), (draw.__wrapped__, settle.__wrapped__)):
+        out, beyond, layers = np.empty(2000), np.zeros(2001, np.int64), np.zeros(2001, np.int64)
+        count = one(words, STEPS, WIDTHS[1:], out, beyond, layers)
+        rest = beyond[:count], layers[:count], out
+        made = other(more.astype(np.uint64), STEPS, WIDTHS[1:], HEIGHTS, *rest)
+        found.append((count, made, out.tolist()))
+    assert found[0] == found[1]
