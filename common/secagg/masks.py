@@ -46,7 +46,7 @@ class Stream:
         self._room = np.empty(0, np.uint8)
 
     def take(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Return `size_bytes` bytes in as many segments as they need, to hold until the next call."""
+        """Return `size_bytes` bytes in as many segments as they need, until the next call."""
         if self._room.size < size_bytes + TAG_BYTES:
             self._room = empty(-(-size_bytes // 8) + TAG_BYTES // 8, np.uint64).view(np.uint8)
         self.fill(self._room[: size_bytes + TAG_BYTES])
