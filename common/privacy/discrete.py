@@ -9,9 +9,15 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from common.compiled import compiled
 from common.errors import PrivacyError
 from common.privacy.mechanism import CryptoStream
 from common.privacy.shares import MOST_SITE_SIGMA, TAIL_SIGMAS, tail_bound
+
+GUIDE_LOG2 = 16
+"""Bits of a word that say where in the table to look for it."""
+PIECE = 1 << 15
+"""Values drawn at once: what they take stays in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,14 @@ class DiscreteGaussianTable:
         sigma: standard deviation parameter, in grid units.
         high: upper 64 bits of each cumulative probability.
         low: lower 64 bits.
+        guide: how many entries of `high` lie below each multiple of 2^48, up to 2^64.
         total_variation: bound on the distance of one drawn value from the discrete Gaussian.
     """
 
     sigma: float
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
+    guide: npt.NDArray[np.int64]
     total_variation: float
 
     @property
@@ -60,7 +68,9 @@ def discrete_gaussian_table(sigma: float) -> DiscreteGaussianTable:
     high = np.array([value >> 64 for value in cumulative], dtype=np.uint64)
     low = np.array([value & (2**64 - 1) for value in cumulative], dtype=np.uint64)
     tail = 2 * math.exp(-(TAIL_SIGMAS**2) / 2)
-    return DiscreteGaussianTable(sigma, high, low, tail + len(weights) * 2.0**-127)
+    starts = np.arange(1 << GUIDE_LOG2, dtype=np.uint64) << np.uint64(64 - GUIDE_LOG2)
+    guide = np.append(np.searchsorted(high, starts, side="left"), len(high)).astype(np.int64)
+    return DiscreteGaussianTable(sigma, high, low, guide, tail + len(weights) * 2.0**-127)
 
 
 def _half_weights(sigma: float, bound: int) -> list[int]:
@@ -90,12 +100,45 @@ def sample_share(
     Guarantees: a value is fixed by its first 64 bits unless they meet a table entry exactly
     (about entries · 2^-64 of draws); then 64 more bits decide, so the table counts to 128 bits.
     """
-    words_P = stream.words(size)
-    index_P = np.searchsorted(table.high, words_P, side="left")
-    tied_P = table.high[index_P] == words_P
-    for position in np.flatnonzero(tied_P):
-        index_P[position] = _resolve(stream, int(words_P[position]), table)
-    return index_P.astype(np.int64) - table.bound
+    index_P = np.empty(size, np.int64)
+    for start in range(0, size, PIECE):
+        words, index = stream.words(min(PIECE, size - start)), index_P[start : start + PIECE]
+        if look_up(words, table.high, table.guide, index):
+            for position in np.flatnonzero(table.high[index] == words):
+                index[position] = _resolve(stream, int(words[position]), table)
+    index_P -= table.bound
+    return index_P
+
+
+@compiled
+def look_up(
+    words: npt.NDArray[np.uint64],
+    high: npt.NDArray[np.uint64],
+    guide: npt.NDArray[np.int64],
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Find the first entry that is not below each word; return how many words meet theirs exactly.
+
+    Args:
+        words: uniform on 64 bits.
+        high: entries in ascending order, the last one 2^64 - 1.
+        guide: as in the table.
+        out: takes the entries' places.
+    """
+    ties = 0
+    for n in range(words.size):
+        word = words[n]
+        bucket = np.int64(word >> np.uint64(64 - GUIDE_LOG2))
+        first, last = guide[bucket], guide[bucket + 1]
+        while first < last:
+            middle = (first + last) // 2
+            if high[middle] < word:
+                first = middle + 1
+            else:
+                last = middle
+        out[n] = first
+        ties += high[first] == word
+    return ties
 
 
 def _resolve(stream: CryptoStream, high: int, table: DiscreteGaussianTable) -> int:

@@ -9,7 +9,9 @@ from scipy import stats
 from common.errors import ConfigError, PrivacyError
 from common.privacy import shares
 from common.privacy.discrete import (
+    PIECE,
     discrete_gaussian_table,
+    look_up,
     round_to_grid,
     sample_share,
 )
@@ -76,6 +78,27 @@ def test_a_word_that_meets_an_entry_is_settled_by_64_more_bits():
         answers = iter([np.array([table.high[place]]), np.array([low], dtype=np.uint64)])
         source.words = lambda _size, answers=answers: next(answers)
         assert sample_share(source, 1, table)[0] == expected
+
+
+@pytest.mark.parametrize("sigma", [0.5, 4.0, 1000.0])
+@given(st.integers(0, 99))
+def test_each_word_is_found_where_a_search_of_the_whole_table_finds_it(sigma, number):
+    table = discrete_gaussian_table(sigma)
+    edges = table.high[:: max(1, len(table.high) // 50)]
+    words = np.concatenate([stream(number).words(300), edges, edges + 1, edges - 1])
+    expected = np.searchsorted(table.high, words, side="left")
+    ties = int((table.high[expected] == words).sum())
+    assert ties >= len(edges)
+    for loop in (look_up, look_up.__wrapped__):
+        found = np.empty(len(words), np.int64)
+        assert loop(words, table.high, table.guide, found) == ties
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1])
+def test_as_many_are_drawn_as_are_asked_for(size):
+    drawn = sample_share(stream(), size, discrete_gaussian_table(4.0))
+    assert (drawn.shape, drawn.dtype) == ((size,), np.int64)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 2.0**18])
