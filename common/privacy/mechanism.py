@@ -21,7 +21,7 @@ from common.secagg.masks import TAG_BYTES, Stream
 KEY_BYTES = 32
 GRID_LOG2 = 20
 """A noised sum lies on a grid of the power of two just below σC·2^-20, or that itself."""
-_PIECE = 1 << 16
+_PIECE = 1 << 15
 """Values of a sum that are noised at once."""
 Values = npt.NDArray[Any]
 Pair = tuple[Values, Values]
@@ -160,13 +160,15 @@ def _noised(
     stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float, divisor: float
 ) -> None:
     """Fill each pair's second array with its first and noise, a piece at a time."""
+    room = np.empty(_PIECE, np.float32)
     for run in _runs(pairs, _PIECE):
         noise = stream.gaussian(sum(len(values) for _, values, _ in run))
         for place, values, out in run:
-            one = values.dtype.type
+            one, noised = values.dtype.type, room[: len(values)]
             drawn = noise[place : place + len(values)]
-            if not put(values, drawn, one(1 / grid), sigma / grid, one(grid / divisor), out):
+            if not put(values, drawn, one(1 / grid), sigma / grid, one(grid / divisor), noised):
                 raise PrivacyError("noise: the clipped sum holds values that are not finite")
+            np.copyto(out, noised)
 
 
 @compiled
@@ -182,16 +184,16 @@ def put(values: Values, noise: Values, per_grid: Any, sigma: float, grid: Any, o
         per_grid: 1 / grid, of the type of the values.
         sigma: deviation of the noise, in grid units.
         grid: what a unit is worth in the end, of the type of the values.
-        out: takes the noised sum; may be the place of the values.
+        out: takes the noised sum; six times as slow where it is the place of the values.
 
     Returns: whether all of it is finite.
     """
-    finite = True
+    finite = 0
     for n in range(values.size):
         units = np.rint(values[n] * per_grid) + values.dtype.type(np.rint(noise[n] * sigma))
-        finite &= np.isfinite(units)
+        finite += np.isfinite(units)
         out[n] = units * grid
-    return finite
+    return finite == values.size
 
 
 def _runs(pairs: list[Pair], most: int) -> Iterator[list[tuple[int, Values, Values]]]:

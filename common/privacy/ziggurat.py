@@ -66,42 +66,40 @@ def fill_normal(words: Words, out: Values) -> None:
     Guarantees: in a layer the values that can be drawn lie evenly, at most 2^-50 apart; in the
     tail, up to 9, at most 2^-36.
     """
-    beyond, layers = np.empty(PIECE + 1, np.int64), np.empty(PIECE + 1, np.int64)
+    is_beyond = np.empty(min(PIECE, len(out)), np.bool_)
     for start in range(0, len(out), PIECE):
         piece = out[start : start + PIECE]
-        count = draw(words(len(piece)), _STEPS, _INNER, piece, beyond, layers)
+        drawn = words(len(piece))
+        draw(drawn, _STEPS, _INNER, piece, is_beyond)
+        beyond = np.flatnonzero(is_beyond[: len(piece)])
+        layers = (drawn[beyond] & np.uint64(LAYERS - 1)).astype(np.int64)
         done, left = 0, np.empty(0, np.uint64)
-        while done < count:
-            left = np.concatenate([left, words(8 + 4 * (count - done))])
-            rest = beyond[done:count], layers[done:count]
-            made, used = settle(left, _STEPS, _INNER, _HEIGHTS, *rest, piece)
+        while done < len(beyond):
+            left = np.concatenate([left, words(8 + 4 * (len(beyond) - done))])
+            tables = _STEPS, _INNER, _HEIGHTS
+            made, used = settle(left, *tables, beyond[done:], layers[done:], piece)
             done, left = done + made, left[used:]
 
 
 @compiled
 def draw(
-    words: Words64, steps: Values, inner: Values, out: Values, beyond: Places, layers: Places
-) -> int:
-    """Place a value in a layer for each word; return for how many the curve has to be asked.
+    words: Words64, steps: Values, inner: Values, out: Values, is_beyond: npt.NDArray[np.bool_]
+) -> None:
+    """Place a value in a layer for each word.
 
     Args:
         words: one for each value.
         steps: of the layers, what one unit of a word's upper bits is worth.
         inner: of the layers, how far they lie under the curve over their whole height.
         out: takes the values.
-        beyond: takes where those lie that are beyond the inner part; one longer than `words`.
-        layers: takes the layers of these.
+        is_beyond: takes whether a value lies beyond the inner part, so that the curve has its say.
     """
-    count = 0
     for n in range(words.size):
         word = np.int64(words[n])
         layer = word & (LAYERS - 1)
         value = np.float64(word >> LAYERS_LOG2) * steps[layer]
         out[n] = value
-        beyond[count] = n
-        layers[count] = layer
-        count += abs(value) >= inner[layer]
-    return count
+        is_beyond[n] = abs(value) >= inner[layer]
 
 
 @compiled

@@ -34,13 +34,12 @@ def drawn(first, *tries):
 
     A value takes a word, and two for every time that the curve is asked.
     """
-    out, beyond, layers = np.empty(1), np.empty(2, np.int64), np.empty(2, np.int64)
-    count = draw(np.array([first], np.uint64), STEPS, WIDTHS[1:], out, beyond, layers)
-    if not count:
+    out, is_beyond = np.empty(1), np.empty(1, np.bool_)
+    draw(np.array([first], np.uint64), STEPS, WIDTHS[1:], out, is_beyond)
+    if not is_beyond[0]:
         return float(out[0]), 1
-    words = np.array(tries, np.uint64)
-    given_ = words, STEPS, WIDTHS[1:], HEIGHTS, beyond[:1], layers[:1], out
-    settled, used = settle(*given_)
+    words, layer = np.array(tries, np.uint64), np.array([first % LAYERS])
+    settled, used = settle(words, STEPS, WIDTHS[1:], HEIGHTS, np.array([0]), layer, out)
     assert settled == 1, "too few words"
     return float(out[0]), 1 + used
 
@@ -201,9 +200,10 @@ def test_the_compiled_loops_are_those_in_python_to_the_bit(key):
     words, more = CryptoStream(key.to_bytes(32, "big")).words(3000)[:2000], np.arange(64) << 57
     found = []
     for one, other in ((draw, settle), (draw.__wrapped__, settle.__wrapped__)):
-        out, beyond, layers = np.empty(2000), np.zeros(2001, np.int64), np.zeros(2001, np.int64)
-        count = one(words, STEPS, WIDTHS[1:], out, beyond, layers)
-        rest = beyond[:count], layers[:count], out
+        out, is_beyond = np.empty(2000), np.empty(2000, np.bool_)
+        one(words, STEPS, WIDTHS[1:], out, is_beyond)
+        beyond = np.flatnonzero(is_beyond)
+        rest = beyond, (words[beyond] % LAYERS).astype(np.int64), out
         made = other(more.astype(np.uint64), STEPS, WIDTHS[1:], HEIGHTS, *rest)
-        found.append((count, made, out.tolist()))
+        found.append((beyond.tolist(), made, out.tolist()))
     assert found[0] == found[1]
