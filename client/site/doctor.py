@@ -42,7 +42,7 @@ SOON_DAYS = 30
 CONNECT_S = 5.0
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """OpenSSL's numbers of two ends of a certificate's check: X509_V_ERR_…"""
-PACKAGES = ("torch", "opacus", "flwr", "cryptography")
+PACKAGES = ("torch", "opacus", "flwr", "cryptography", "numba")
 PROBE_ROUNDS, PROBE_RATE, MOST_NOISE = 60, 0.5, 30.0
 
 
