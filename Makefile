@@ -19,6 +19,9 @@ help:
 demo: $(READY)
 	@$(VENV)/bin/tacit demo
 
+# A worker a core: with more threads, they wait for each other.
+test test-slow test-all: export OMP_NUM_THREADS := 1
+
 test: $(READY)
 	@$(VENV)/bin/python -m pytest -n 2 -m "not slow"
 
