@@ -11,7 +11,6 @@ from common.errors import BudgetSpent, OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
-from common.sums import parameters_of
 
 WHAT = {"statistics": "feature statistics", "train": "training", "evaluate": "evaluation counts"}
 
@@ -58,7 +57,7 @@ def event_of(session: Session, task: str) -> Event:
     """What one round of a task releases."""
     study = session.study
     if task == "train" and study.privacy.mode != "none":
-        return round_event(study, len(session.roster), parameters_of(study))
+        return round_event(study, len(session.roster), session.parameters)
     what = "model updates" if task == "train" else WHAT[task]
     if task == "evaluate" and (study.dimensions or study.labels or _votes(study)):
         what = f"{what} and sums of ratings"

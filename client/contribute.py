@@ -34,7 +34,7 @@ from common.secagg.derive import derive
 from common.secagg.masks import Words
 from common.secagg.roster import Context
 from common.standardise import statistics_lanes
-from common.sums import parameters_of, statistics_shapes
+from common.sums import statistics_shapes
 from common.targets import targets_of
 
 Entropy = Callable[[int], bytes]
@@ -152,7 +152,7 @@ def _one_shared_step(session: Session, data: SiteData, entropy: Entropy) -> Word
     """Clip, bring to the grid, add this site's share of the noise, encode; masking follows."""
     study, stream = session.study, CryptoStream(entropy(32))
     layout = session.member.policy.layouts["train"]
-    grid = grid_of(study, layout.sites, parameters_of(study))
+    grid = grid_of(study, layout.sites, session.parameters)
     table = discrete_gaussian_table(grid.site_sigma)
     batch, units, step = _private_inputs(session, data)
     summed = clipped_gradient(session.model, batch, units, step, stream, session.arithmetic)

@@ -236,7 +236,7 @@ def _charged(session: Session) -> Iterator[None]:
     ledger.open_study(replace(opening_of(session), study=account, study_epsilon=cap))
     reservation = ledger.reserve(
         account,
-        round_event(session.study, 1, parameters_of(session.study)),
+        round_event(session.study, 1, session.parameters),
         round=0,
         what=TASK,
         run=secrets.token_hex(8),

@@ -97,6 +97,11 @@ class Session:
             log(self.site.root, "trains in single precision", device=str(self.device), asked=asked)
         return arithmetic_on(training, self.device)
 
+    @cached_property
+    def parameters(self) -> int:
+        """How many values of the study's model are trained."""
+        return parameters_of(self.study)
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of the study that this site says it has."""

@@ -62,8 +62,9 @@ def device_of(name: str) -> torch.device:
 @contextmanager
 def dropout_from(seed: int, device: torch.device) -> Iterator[None]:
     """Let dropout draw from this seed inside the block; torch's own state stays untouched."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []):
+        (torch.manual_seed if on_gpu else torch.default_generator.manual_seed)(seed)
         yield
 
 
