@@ -21,6 +21,7 @@ from common.cards import read_coordinator_card
 
 TACIT = Path(sys.executable).parent / "tacit"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "COLUMNS": "200", "OMP_NUM_THREADS": "1", "HOME": "/tmp"}
+FAKETIME = "usr/lib/*/faketime/libfaketimeMT.so.1"
 
 PROXY = """\
 daemon off;
@@ -79,15 +80,26 @@ def pair_of_ports() -> int:
 
 
 def find_nginx() -> str | None:
-    """Where nginx is; installed first where TACIT_INSTALL is set and this is root's machine."""
+    """Where nginx is; None where it is not and may not be installed."""
     search = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    found = shutil.which("nginx", path=search)
+    return installed("nginx", lambda: shutil.which("nginx", path=search))
+
+
+def find_faketime() -> str | None:
+    """The library that moves a process' clock; None where it is not and may not be installed."""
+    return installed("libfaketime", lambda: next(map(str, Path("/").glob(FAKETIME)), None))
+
+
+def installed(package: str, find: Callable[[], str | None]) -> str | None:
+    """What is found, installed first where TACIT_INSTALL is set and this is root's machine."""
+    found = find()
     may_install = os.environ.get("TACIT_INSTALL") and os.geteuid() == 0
     if found or not may_install or not shutil.which("apt-get"):
         return found
-    for words in (["update"], ["install", "-y", "nginx"]):
-        subprocess.run(["apt-get", "-qq", *words], check=False, capture_output=True, timeout=300)
-    return shutil.which("nginx", path=search)
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]  # others may install just now
+    for words in (["update"], ["install", "-y", package]):
+        subprocess.run([*apt, *words], check=False, capture_output=True, timeout=300)
+    return find()
 
 
 class Federation:
@@ -100,6 +112,7 @@ class Federation:
     """
 
     tacit = staticmethod(tacit)
+    find_faketime = staticmethod(find_faketime)
 
     def __init__(self, root: Path, sites: int, nginx: str | None) -> None:
         self.root, self.hub, self._nginx = root, root / "hub", nginx
