@@ -1,7 +1,5 @@
 """Commands that set a site up and run it."""
 
-import math
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client.budget.accounts import Account, SiteBudget, budget_of, now
-from client.budget.places import one_place
-from client.folder import stamp
 from client.site.bundles import approve, approved, differences, installed_files, read_bundle
-from client.site.doctor import Finding, examine
 from client.site.folder import CARD, Wishes, init_site
-from client.site.health import ask_status
-from client.site.processes import group_of, ports_of, supernode_command
-from client.site.status import Status
+from client.site.processes import group_of, supernode_command
 from client.site.trust import changes as roster_changes
 from client.site.trust import confirm_fingerprint, offered_card, pin
 from common import processes
@@ -28,6 +20,8 @@ from common.errors import ExitCode
 app = typer.Typer(help="Set up and run a site.", no_args_is_help=True)
 console = Console()
 APP = Path(__file__).resolve().parents[2]
+SCREENS = "client.site.screens"
+"""Imported when it is asked for: the accountant takes longer to import than all else here."""
 
 Folder = Annotated[Path, typer.Argument(help="The site's folder.")]
 
@@ -109,10 +103,9 @@ def approve_command(
 @app.command("check")
 def check_command(folder: Folder) -> None:
     """Say whether this site can take part, and what to do where it cannot; exit code 1 then."""
-    stamp(folder)
-    findings = list(examine(folder))
-    console.print(_findings(folder, findings))
-    if any(finding.state == "wrong" for finding in findings):
+    table, is_wrong = import_module(SCREENS).checked(folder)
+    console.print(table)
+    if is_wrong:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -132,11 +125,10 @@ def stop_command(folder: Folder) -> None:
 @app.command("status")
 def status_command(folder: Folder) -> None:
     """Show what the site is doing and what is left of its budget; exit code 1 without a runner."""
-    found = ask_status(ports_of(folder).health)
-    if found is None:
-        console.print(f"The runner of {folder} does not answer.")
+    table = import_module(SCREENS).status(folder)
+    console.print(table or f"The runner of {folder} does not answer.")
+    if table is None:
         raise typer.Exit(ExitCode.FAILED)
-    console.print(_status(found, budget_of(one_place(folder), now())))
 
 
 @app.command("supernode", hidden=True)
@@ -157,13 +149,6 @@ def supervise_command(folder: Folder) -> None:
     processes.supervise(group_of(folder))
 
 
-def _findings(folder: Path, findings: list[Finding]) -> Table:
-    table = Table("what", "", "found", title=str(folder))
-    for one in findings:
-        table.add_row(one.what, one.state, one.said, style="" if one.state == "fine" else "bold")
-    return table
-
-
 def _differences(title: str, old: dict[str, str], new: dict[str, str]) -> Table | str:
     found = differences(old, new)
     if not found:
@@ -172,26 +157,6 @@ def _differences(title: str, old: dict[str, str], new: dict[str, str]) -> Table 
     for one in found:
         table.add_row(one.path, one.change)
     return table
-
-
-def _status(found: Status, budget: SiteBudget) -> Table:
-    table = Table(title=f"{found.site}: {found.doing}", show_header=False)
-    table.add_row("last contact", _ago(found.last_contact))
-    table.add_row("last stage", found.stage or "none yet")
-    table.add_row("study, round", f"{found.study or 'none yet'}, {found.round or 'none yet'}")
-    for account in (budget.whole, *budget.studies):
-        table.add_row(f"budget left, {account.name or 'all studies'}", _left(account))
-    table.add_row("answered, refused", f"{found.answered}, {found.refused}")
-    table.add_row("running since", _ago(found.started))
-    return table
-
-
-def _left(account: Account) -> str:
-    return f"ε {account.left:.2f} of {account.cap:.2f}" if account.cap < math.inf else "no cap"
-
-
-def _ago(moment: float) -> str:
-    return f"{time.time() - moment:.0f} s ago" if moment else "never"
 
 
 def _offer(folder: Path, card: CoordinatorCard) -> Table:

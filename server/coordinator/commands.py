@@ -1,35 +1,26 @@
 """Commands that set a coordinator up."""
 
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from common import processes
-from common.affect import headline, is_told, read_described
 from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card, read_site_card
 from common.errors import ExitCode
-from common.settings import load_study
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove, renew
+from server.coordinator.nodes import command_line, forget_registrations, register
 from server.coordinator.processes import group_of, superexec_command, superlink_command
-from server.coordinator.runs import (
-    Asked,
-    asked_in,
-    command_line,
-    forget_registrations,
-    register,
-    resume,
-    submit,
-)
-from server.metrics import measured
 from server.quorum import WAIT_S
-from server.results import write_results
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
 console = Console()
+FOLLOWED = "server.coordinator.followed"
+"""Imported when it is asked for: torch takes longer to import than all else here."""
 
 Folder = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
 Metered = Annotated[
@@ -129,13 +120,8 @@ def run_command(
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Run a study over the enrolled sites and follow it; the exit code is the run's own."""
-    given = tuple(settings or ())
-    chosen = load_study(study, given, folder / "studies")
-    root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    asked = Asked(chosen.name, given, wait_s)
-    with measured(root, chosen.name, _say, is_on=metrics, port=metrics_port) as watch:
-        submit(folder, chosen, asked, root, watch)
-    _finished(root)
+    asked = study, tuple(settings or ()), wait_s
+    import_module(FOLLOWED).run(folder, *asked, out, metrics=metrics, port=metrics_port)
 
 
 @app.command("resume")
@@ -146,10 +132,7 @@ def resume_command(
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Go on with a run that broke off, from its last checkpoint, and follow it."""
-    name = asked_in(run).study
-    with measured(run, name, _say, is_on=metrics, port=metrics_port) as watch:
-        resume(folder, run, watch)
-    _finished(run)
+    import_module(FOLLOWED).go_on(folder, run, metrics=metrics, port=metrics_port)
 
 
 @app.command("superlink", hidden=True)
@@ -169,26 +152,6 @@ def superexec_command_(folder: Folder) -> None:
 def supervise_command(folder: Folder) -> None:
     """Run SuperLink and executor, and start again what ends; for `tacit coordinator start`."""
     processes.supervise(group_of(folder))
-
-
-def _finished(run: Path) -> None:
-    """Leave table and plot beside the model, and say where."""
-    beside = "".join(f", {path.name}" for path in write_results(run))
-    console.print(f"Finished: {run / 'model.safetensors'}{beside}", soft_wrap=True)
-
-
-def _say(line: dict[str, Any]) -> None:
-    """One line of a run's progress."""
-    if line["event"] == "started":
-        after = f" after round {line['after_round']}" if "after_round" in line else ""
-        console.print(f"started{after} with {', '.join(line['sites'])}")
-    elif line["event"] == "note":
-        console.print(f"  {line['text']}", style="yellow", markup=False)
-    elif line["event"] == "round":
-        found = headline(read_described(line)) if is_told(line) else None
-        said = f", {found.name} {found.text}" if found else ""
-        without = f", without {', '.join(line['missing'])}" if line.get("missing") else ""
-        console.print(f"round {line['round']}: {', '.join(line['sites'])}{without}{said}")
 
 
 def _roster(card: CoordinatorCard) -> Table:

@@ -1,29 +1,23 @@
-"""`tacit coordinator run` and `resume`: register nodes, submit a study, follow it."""
+"""`tacit coordinator run` and `resume`: submit a study, follow it."""
 
-import contextlib
 import json
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common.cards import read_coordinator_card, read_site_card
+from common.cards import read_coordinator_card
 from common.config import Study
-from common.errors import ConfigError, EnvironmentFault, TooFewSites
+from common.errors import ConfigError, TooFewSites
 from common.files import write_atomically
-from common.processes import BIN, FLOWER
 from server.checkpoint import CHECKPOINT, alone, new_folder, read_checkpoint
-from server.coordinator.folder import CARD, CARDS
-from server.coordinator.processes import DATABASE, port_of
-from server.flwr_cli import Flwr, RunConfig, RunFailed, play, write_connection
+from server.coordinator.folder import CARD
+from server.coordinator.nodes import START_TIMEOUT_S, command_line, register
+from server.flwr_cli import RunConfig, RunFailed, play
 from server.following import ERROR, Follower, Watch, said
 from server.quorum import WAIT_S
 
-START_TIMEOUT_S = 60.0
 ASKED = "asked.json"
-_REGISTERED = "registered.json"
 
 
 @dataclass(frozen=True)
@@ -149,62 +143,6 @@ class Waiting:
             text = f"nobody has taken the run up for {START_TIMEOUT_S:g} s; see {self._log}"
             self._watch({"event": "note", "text": text})
         return self._follow()
-
-
-def command_line(root: Path) -> Flwr:
-    """Flower's command line, pointed at this coordinator's SuperLink."""
-    home = root.absolute() / "flower-cli"
-    empty = home / "empty"
-    empty.mkdir(parents=True, exist_ok=True)
-    write_connection(home, f"127.0.0.1:{port_of(root)}", root.absolute() / "ca.crt")
-    own = {"FLWR_HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.defpath}"}
-    return Flwr({**os.environ, **FLOWER, **own}, empty)
-
-
-def register(root: Path, flwr: Flwr) -> None:
-    """Register the node keys of the enrolled sites that the SuperLink does not know yet.
-
-    Raises:
-        EnvironmentFault: the SuperLink does not answer, or refuses a key.
-    """
-    await_superlink(root)
-    path = root / _REGISTERED
-    known = dict(json.loads(path.read_text())) if path.exists() else {}
-    for card_path in sorted((root / CARDS).glob("*.json")):
-        card = read_site_card(card_path)
-        if known.get(card.site) == card.node_key:
-            continue
-        public = root.absolute() / CARDS / f"{card.site}.pub"
-        public.write_text(card.node_key + "\n", encoding="ascii")
-        flwr.register(public, card.site)
-        known[card.site] = card.node_key
-        path.write_text(json.dumps(known, indent=1) + "\n")
-
-
-def forget_registrations(root: Path) -> None:
-    """Have every node registered again by the next run, if the SuperLink's database is gone."""
-    if not (root / DATABASE).exists():
-        (root / _REGISTERED).unlink(missing_ok=True)
-
-
-def await_superlink(root: Path) -> None:
-    """Return as soon as the SuperLink has opened its port.
-
-    Raises:
-        EnvironmentFault: it took too long.
-    """
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port_of(root)), 1.0),
-        ):
-            return
-        time.sleep(0.2)
-    raise EnvironmentFault(
-        f"The SuperLink of {root} does not answer: tacit coordinator start {root}, and see "
-        f"{root / 'superlink.log'}."
-    )
 
 
 def _run_config(root: Path, asked: Asked, out: Path, resume: bool) -> RunConfig:

@@ -4,7 +4,7 @@ import pytest
 
 from common.affect import DimensionMetrics, Estimate, Evaluation, described, headline
 from common.affect.described import read_described
-from server.coordinator.commands import _say
+from server.coordinator import followed
 from server.following import progress
 
 ROUND = {"event": "round", "round": 3, "sites": ["hill", "mill"], "missing": ["lake"]}
@@ -13,7 +13,7 @@ ROUND = {"event": "round", "round": 3, "sites": ["hill", "mill"], "missing": ["l
 @pytest.fixture
 def said(capsys):
     def say(line):
-        _say(line)
+        followed.say(line)
         return " ".join(capsys.readouterr().out.split())
 
     return say

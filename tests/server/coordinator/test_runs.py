@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import server.coordinator.nodes
 import server.coordinator.runs
 from common.cards import SiteCard, write_site_card
 from common.errors import ConfigError, EnvironmentFault, TooFewSites
@@ -15,17 +16,13 @@ from common.secagg.channel import Identity
 from common.settings import load_study
 from server.checkpoint import alone
 from server.coordinator.folder import enrol, init_coordinator
-from server.coordinator.runs import (
-    ASKED,
-    Asked,
-    Waiting,
+from server.coordinator.nodes import (
     await_superlink,
     command_line,
     forget_registrations,
     register,
-    resume,
-    submit,
 )
+from server.coordinator.runs import ASKED, Asked, Waiting, resume, submit
 from server.flwr_cli import RunFailed
 from server.following import PROGRESS, Follower
 
@@ -141,14 +138,14 @@ def test_a_run_that_has_reported_is_not_said_to_wait(waited, tmp_path) -> None:
 
 
 def test_a_superlink_that_does_not_answer_is_said(hub: Path, monkeypatch) -> None:
-    monkeypatch.setattr(server.coordinator.runs, "START_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server.coordinator.nodes, "START_TIMEOUT_S", 0.3)
     with pytest.raises(EnvironmentFault, match=r"does not answer: tacit coordinator start"):
         await_superlink(hub)
 
 
 def test_a_superlink_that_answers_is_gone_on_with(hub: Path, superlink, monkeypatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(server.coordinator.runs.time, "sleep", slept.append)
+    monkeypatch.setattr(server.coordinator.nodes.time, "sleep", slept.append)
     await_superlink(hub)
     assert slept == []
 
