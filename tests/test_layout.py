@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -111,6 +112,13 @@ def test_flowers_internals_are_where_they_are_needed(module, name):
     except (ImportError, AttributeError) as error:
         pytest.fail(f"{MOVED}: {module}.{name}: {error}")
     assert found is not None
+
+
+def test_flowers_loop_asks_its_clock_for_pauses_alone():
+    """What client/site/supernode.py puts in its place has nothing else."""
+    source = inspect.getsource(importlib.import_module("flwr.supernode.start_client_internal"))
+    assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}, MOVED
+    assert "time.sleep(3)" in source, MOVED
 
 
 def test_flowers_internals_still_have_the_attributes_that_are_used():

@@ -1,6 +1,6 @@
 """Flower's SuperNode as a site runs it: missed sooner, whole in what it says, back again.
 
-Five things of Flower's have no option, so its internal modules are reached from here;
+Six things of Flower's have no option, so its internal modules are reached from here;
 tests/test_layout.py fails when they move.
 
 - The coordinator waits for a dead site's answer, and lets the site in again, only after two missed
@@ -12,11 +12,15 @@ tests/test_layout.py fails when they move.
   the last, and the site gone for as long as this process lives. Here the next one follows.
 - A connection that ends so leaves a process that serves its runner and nobody else. Here the
   process ends, and whoever supervises it starts it again.
+- The SuperNode asks for messages every 3 s, and a round has several trips. Here it asks each second
+  for a minute after an answer, when the next message is likely.
 """
 
 import logging
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -34,12 +38,19 @@ from common.processes import plain_logs
 
 _LOG = logging.getLogger("flwr")
 _UNFINISHED = (Status.PENDING, Status.STARTING, Status.RUNNING)
+ATTENTIVE_S = 60.0
+"""How long after an answer the SuperNode asks for messages often."""
+PAUSE_S = 1.0
+"""Between two such questions."""
 
 
 def main() -> None:
     """Become the SuperNode; the arguments are Flower's own."""
     beat_often(fleet_http_connection, in_memory_corestate)
-    start_client_internal._push_messages = whole_only(start_client_internal._push_messages)
+    pauses = Pauses()
+    vars(start_client_internal)["time"] = pauses
+    push = whole_only(start_client_internal._push_messages)
+    start_client_internal._push_messages = pauses.after(push)
     vars(fleet_http_connection)["HeartbeatSender"] = SteadyHeartbeat
     cli = import_module("flwr.supernode.cli.flower_supernode")
     vars(cli)["start_client_internal"] = ending(cli.start_client_internal)
@@ -67,6 +78,37 @@ class SteadyHeartbeat(HeartbeatSender):
                 return True
 
         super().__init__(steadily)
+
+
+class Pauses:
+    """In place of the clock of Flower's loop, which asks it for pauses alone: short ones in a run.
+
+    Args:
+        clock: seconds, for tests.
+        sleep: for tests.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._answered = -math.inf
+
+    def sleep(self, seconds: float) -> None:
+        """Pause for so long, or shorter while the next message is likely."""
+        is_attentive = self._clock() - self._answered < ATTENTIVE_S
+        self._sleep(min(seconds, PAUSE_S) if is_attentive else seconds)
+
+    def after(self, push: Callable[..., None]) -> Callable[..., None]:
+        """Flower's loop that sends answers; each one makes attentive."""
+
+        def push_and_note(**given: Any) -> None:
+            push(**given)
+            self._answered = self._clock()
+
+        return push_and_note
 
 
 def ending(connection: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supernode.nodestate import NodeStateFactory
 
-from client.site.supernode import Answers, whole_only
+from client.site.supernode import Answers, Pauses, whole_only
 from simulations.federation import InProcessGrid
 
 RUN = 7
@@ -95,3 +95,17 @@ def test_flowers_loop_is_given_the_whole_ones_alone(node):
     node.begin()
     whole_only(push)(state=node.state, object_store=node.store, send="send")
     assert given == [[], 1, "send"]
+
+
+def test_pauses_are_short_for_a_while_after_an_answer():
+    now, slept, pushed = [100.0], [], []
+    pauses = Pauses(lambda: now[0], slept.append)
+    pauses.sleep(3)
+    pauses.after(lambda **given: pushed.append(given))(send="send")
+    for moment in (101, 159, 161):
+        now[0] = moment
+        pauses.sleep(3)
+    now[0] = 101
+    pauses.sleep(0.5)
+    assert pushed == [{"send": "send"}]
+    assert slept == [3, 1, 1, 3, 0.5]
