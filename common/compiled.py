@@ -1,36 +1,60 @@
 """Loops over numbers as machine code: the one door to numba.
 
 numpy walks over an array once for every operation; where that costs more than the work itself, a
-loop says all of it at once and is compiled in the process that first calls it. Nothing is cached
-on disk, so no code is read from files that somebody else may have written.
+loop says all of it at once and is compiled in the process that calls it. Nothing is cached on
+disk, so no code is read from files that somebody else may have written.
 """
 
 from collections.abc import Callable
-from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import cached_property, update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import numpy as np
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")
 
+PATIENCE = 1 << 15
+"""Numbers that a loop goes over as Python before it is compiled: less than compiling takes."""
 
-def compiled(loop: Callable[Taken, Given]) -> Callable[Taken, Given]:
-    """Return a loop that is compiled when it is first called, once for each kind of arguments.
 
-    The loop may use numbers, numpy arrays and what numba knows of numpy; it neither allocates nor
-    raises, and other threads run meanwhile. Importing a module that has such loops costs nothing.
+class Loop(Generic[Taken, Given]):
+    """A loop that is Python for the first few numbers of a process, and machine code from then on.
 
-    Guarantees: the same results to the bit as the loop has in Python, on arrays whose numbers
-    have one width: nothing is contracted, reordered or rounded otherwise.
+    Args:
+        loop: may use numbers, numpy arrays and what numba knows of numpy; it neither allocates
+            nor raises, and other threads run meanwhile.
+
+    Guarantees: the same results to the bit either way, on arrays whose numbers have one width:
+    nothing is contracted, reordered or rounded otherwise. Whole numbers wrap without a word.
     """
 
-    @cache
-    def built() -> Callable[Taken, Given]:
+    def __init__(self, loop: Callable[Taken, Given]) -> None:
+        update_wrapper(self, loop)
+        self._loop = loop
+        self._left = PATIENCE
+
+    def __call__(self, *args: Taken.args, **kwargs: Taken.kwargs) -> Given:
+        """Run the loop."""
+        if self._left > 0:
+            self._left -= max(np.size(cast(Any, arg)) for arg in args)
+            if self._left > 0:
+                return self.python(*args, **kwargs)
+        return self.machine(*args, **kwargs)
+
+    def python(self, *args: Taken.args, **kwargs: Taken.kwargs) -> Given:
+        """Run the loop as Python."""
+        with np.errstate(all="ignore"):
+            return self._loop(*args, **kwargs)
+
+    @cached_property
+    def machine(self) -> Callable[Taken, Given]:
+        """The loop as machine code, compiled when first called, once for each kind of arguments."""
         from numba import njit  # noqa: PLC0415  (half a second, for who draws noise or masks)
 
-        return cast(Callable[Taken, Given], njit(nogil=True, error_model="numpy")(loop))
+        return cast(Callable[Taken, Given], njit(nogil=True, error_model="numpy")(self._loop))
 
-    @wraps(loop)
-    def call(*args: Any, **kwargs: Any) -> Given:
-        return built()(*args, **kwargs)
 
-    return cast(Callable[Taken, Given], call)
+def compiled(loop: Callable[Taken, Given]) -> Loop[Taken, Given]:
+    """Return a loop that is compiled once that pays; importing one costs nothing."""
+    return Loop(cast(Any, loop))

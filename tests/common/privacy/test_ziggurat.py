@@ -199,7 +199,7 @@ def test_more_words_are_asked_for_until_all_values_are_made():
 def test_the_compiled_loops_are_those_in_python_to_the_bit(key):
     words, more = CryptoStream(key.to_bytes(32, "big")).words(3000)[:2000], np.arange(64) << 57
     found = []
-    for one, other in ((draw, settle), (draw.__wrapped__, settle.__wrapped__)):
+    for one, other in ((draw.machine, settle.machine), (draw.python, settle.python)):
         out, is_beyond = np.empty(2000), np.empty(2000, np.bool_)
         one(words, STEPS, WIDTHS[1:], out, is_beyond)
         beyond = np.flatnonzero(is_beyond)
