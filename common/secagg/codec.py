@@ -120,6 +120,15 @@ def blob(most: int) -> Codec[bytes]:
         out.append(len(value).to_bytes(4, "big") + value)
 
     def read(reader: Reader) -> bytes:
+        start = reader.at + 4
+        size = int.from_bytes(reader.data[reader.at : start], "big")
+        if size > most or start + size > reader.size:
+            return slow(reader)
+        reader.at = start + size
+        return reader.data[start : reader.at]
+
+    def slow(reader: Reader) -> bytes:
+        """Read what does not fit: say in which way."""
         size = reader.number(4)
         if size > most:
             raise ProtocolError(f"expected at most {most} bytes, {size} were announced")

@@ -14,15 +14,17 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
-from common.secagg.memory import empty
+from common.compiled import compiled
+from common.secagg.memory import empty, zeros
 
 SEGMENT_BYTES = 1 << 18
 SEGMENT_WORDS = SEGMENT_BYTES // 8
 STRETCH_WORDS = 1 << 17
 TAG_BYTES = 16
 NONCE_BYTES = 12
-_ZEROS = memoryview(bytes(SEGMENT_BYTES))
+_ZEROS = zeros(SEGMENT_BYTES)
 _ONE = np.uint64(1)
+_MINUS = np.uint64((1 << 64) - 1)
 
 Words = NDArray[np.uint64]
 
@@ -46,7 +48,7 @@ class Stream:
         self._room = np.empty(0, np.uint8)
 
     def take(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Return `size_bytes` bytes in as many segments as they need, until the next call."""
+        """Return so many bytes, in as many segments as they need, to hold until the next call."""
         if self._room.size < size_bytes + TAG_BYTES:
             self._room = empty(-(-size_bytes // 8) + TAG_BYTES // 8, np.uint64).view(np.uint8)
         self.fill(self._room[: size_bytes + TAG_BYTES])
@@ -84,18 +86,40 @@ class Masks:
     """
 
     def __init__(self, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
-        self._steps: list[tuple[AESGCM, np.ufunc]] = [(AESGCM(key), np.add) for key in plus]
-        self._steps += [(AESGCM(key), np.subtract) for key in minus]
-        self._room = np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8)
+        self._signed = [(_ONE, *_pairs(plus)), (_MINUS, *_pairs(minus))]
+        self._rooms = [np.empty(SEGMENT_BYTES + TAG_BYTES, np.uint8) for _ in range(2)]
 
     def apply(self, segment: int, chunk: Words) -> None:
         """Apply all masks to the little-endian words of one segment, in place, mod 2^64."""
-        mask = self._room[: chunk.nbytes].view(np.uint64)
-        zeros, out = _ZEROS[: chunk.nbytes], self._room[: chunk.nbytes + TAG_BYTES].data
-        nonce = segment.to_bytes(NONCE_BYTES, "big")
-        for cipher, step in self._steps:
-            cipher.encrypt_into(nonce, zeros, None, out)
-            step(chunk, mask, out=chunk)
+        nonce, zeros = segment.to_bytes(NONCE_BYTES, "big"), _ZEROS[: chunk.nbytes]
+        into, into_other = (room[: chunk.nbytes + TAG_BYTES].data for room in self._rooms)
+        one, other = (room[: chunk.nbytes].view(np.uint64) for room in self._rooms)
+        for sign, pairs, left in self._signed:
+            for cipher, second in pairs:
+                cipher.encrypt_into(nonce, zeros, None, into)
+                second.encrypt_into(nonce, zeros, None, into_other)
+                add_two(one, other, sign, chunk)
+            for cipher in left:
+                cipher.encrypt_into(nonce, zeros, None, into)
+                step = np.add if sign == _ONE else np.subtract
+                step(chunk, one, out=chunk)
+
+
+def _pairs(keys: Sequence[bytes]) -> tuple[list[tuple[AESGCM, AESGCM]], list[AESGCM]]:
+    """Return the ciphers of keys two by two, and that of the last one where they are odd."""
+    ciphers = [AESGCM(key) for key in keys]
+    even = len(ciphers) // 2 * 2
+    return list(zip(ciphers[:even:2], ciphers[1:even:2], strict=True)), ciphers[even:]
+
+
+@compiled
+def add_two(one: Words, other: Words, sign: np.uint64, out: Words) -> None:
+    """Add two masks to words, or with a sign of 2^64 - 1 take them off, mod 2^64.
+
+    One walk over the words for both, and not more: a third mask would not fit the cache.
+    """
+    for n in range(out.size):
+        out[n] += sign * (one[n] + other[n])
 
 
 def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
@@ -114,14 +138,24 @@ def apply(words_W: Words, plus: Sequence[bytes], minus: Sequence[bytes]) -> None
 def add_up(vectors: Sequence[Words], out_W: Words) -> None:
     """Write the sum of vectors of one length mod 2^64.
 
-    Long stretches: vectors are read from memory, which is faster the longer it goes straight on.
+    Long stretches: vectors are read from memory, which is faster the longer it goes straight on,
+    and four at a time, so that memory need not be waited for.
     """
     for start in range(0, out_W.size, STRETCH_WORDS):
         out = out_W[start : start + STRETCH_WORDS]
         first, *others = (vector[start : start + STRETCH_WORDS] for vector in vectors)
         np.copyto(out, first)
+        while len(others) >= 4:
+            add_four(others.pop(), others.pop(), others.pop(), others.pop(), out)
         for other in others:
             np.add(out, other, out=out)
+
+
+@compiled
+def add_four(one: Words, two: Words, three: Words, four: Words, out: Words) -> None:
+    """Add four vectors to another mod 2^64."""
+    for n in range(out.size):
+        out[n] += one[n] + two[n] + three[n] + four[n]
 
 
 class Checksum:
@@ -141,15 +175,21 @@ class Checksum:
         """Take in the words of one segment."""
         out = self._room[: chunk.size * 8 + TAG_BYTES]
         _fill(self._cipher, segment, out)
-        odd = out[: chunk.size * 8].view(np.uint64)
-        np.bitwise_or(odd, _ONE, out=odd)
-        np.multiply(odd, chunk, out=odd)
-        self._total += int(odd.sum(dtype=np.uint64))
+        self._total += int(weighed(out[: chunk.size * 8].view(np.uint64), chunk))
 
     @property
     def total(self) -> int:
         """The sum over all that was taken in."""
         return self._total % (1 << 64)
+
+
+@compiled
+def weighed(stream: Words, words: Words) -> int:
+    """Return the sum of words mod 2^64, each times a word of the stream made odd."""
+    total = np.uint64(0)
+    for n in range(words.size):
+        total += (stream[n] | _ONE) * words[n]
+    return int(total)
 
 
 def checksum(key: bytes, words_W: Words) -> int:

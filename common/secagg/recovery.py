@@ -9,6 +9,7 @@ import numpy as np
 from common.errors import PeerMisbehaved, ProtocolError, TooFewSites
 from common.secagg import masks, shamir, transcript
 from common.secagg.dealing import NO_PAIR, Deal, open_pairs
+from common.secagg.derive import digest_between
 from common.secagg.masks import Words
 from common.secagg.memory import empty
 from common.secagg.messages import Advert, Dealing, Item, Reveal, Share, Sharer, Upload
@@ -142,7 +143,7 @@ def open_sum(step: Step, uploads: Sequence[Upload], shares: Shares) -> Words:
     vectors = [np.frombuffer(upload.vector, "<u8") for upload in uploads]
     applied = masks.Masks(*masks_left(step, contributors, shares))
     check = masks.Checksum(transcript.check_key(step.ctx))
-    words_W = empty(step.words + 1, np.uint64)
+    words_W = empty(step.words + 1, np.uint64, keep=True)
     masks.add_up(vectors, words_W)
     for segment, start, sum_N in masks.segments(words_W):
         applied.apply(segment, sum_N)
@@ -181,12 +182,15 @@ def good_shares(
     good: Points = {}
     wrong: list[tuple[str, str]] = []
     keying, bound = step.keying, step.keying.context.keying
+    starts = {
+        dealer: transcript.commitment_start(kind, bound, keying.r0, dealer)
+        for dealer in keying.sharers
+    }
     for holder, shares in revealed.items():
-        x = keying.policy.roster.x(holder)
+        x, end = keying.policy.roster.x(holder), transcript.commitment_end(holder, step.number)
         for one in shares:
             committed = getattr(keying.item(one.site, holder).commitments[step.number], kind)
-            args = (bound, keying.r0, one.site, holder, step.number)
-            if transcript.commitment(kind, *args, one.share) != committed:
+            if digest_between(starts[one.site], end, one.share) != committed:
                 wrong.append((holder, f"revealed a wrong share of {kind} of {one.site!r}"))
                 continue
             good.setdefault(one.site, {})[x] = int.from_bytes(one.share, "big")

@@ -98,8 +98,18 @@ def commitment(
     kind: str, keying: bytes, r0: bytes, dealer: str, holder: str, step: int, value: bytes
 ) -> bytes:
     """Return the hash commitment to a share ("b" or "s") or to a pair key ("pair")."""
-    head = public_label(f"commitment {kind}", keying, r0, dealer)
-    return digest_between(head, public_tail(holder, step), value)
+    start = commitment_start(kind, keying, r0, dealer)
+    return digest_between(start, commitment_end(holder, step), value)
+
+
+def commitment_start(kind: str, keying: bytes, r0: bytes, dealer: str) -> bytes:
+    """Return how the labels of all commitments of a dealer start, for many of them."""
+    return public_label(f"commitment {kind}", keying, r0, dealer)
+
+
+def commitment_end(holder: str, step: int) -> bytes:
+    """Return how the labels of all commitments to a holder go on, up to the value."""
+    return public_tail(holder, step)
 
 
 def shares_info(keying: bytes, r0: bytes, dealer: str, holder: str) -> bytes:

@@ -99,3 +99,59 @@ def test_a_kernel_without_huge_pages_gives_room_all_the_same(monkeypatch):
     room = memory.empty(memory.LARGE_BYTES, np.uint64)
     room.fill(3)
     assert (room == 3).all()
+
+
+def test_room_that_is_kept_is_given_out_again_once_its_array_is_gone():
+    size = 5 * memory.HUGE_BYTES // 8
+    one = memory.empty(size, np.uint64, keep=True)
+    part, at = one[7:], one.ctypes.data
+    del one
+    other = memory.empty(size, np.uint64)
+    assert not np.shares_memory(part, other)
+    del part
+    again = memory.empty(size, np.float64, keep=True)
+    assert again.ctypes.data == at
+    assert memory.empty(size, np.uint64).ctypes.data != at
+
+
+def test_room_that_is_not_kept_is_gone_with_its_array():
+    size = 6 * memory.HUGE_BYTES // 8
+    del_me = memory.empty(size, np.uint64)
+    del del_me
+    assert 8 * size not in memory._KEPT
+
+
+@pytest.mark.parametrize("pages", [True, False])
+def test_zeros_are_zeros_that_cannot_be_written(monkeypatch, pages):
+    if not pages:
+        monkeypatch.delattr(memory.mmap, "MAP_ANONYMOUS")
+    zeros = memory.zeros(10_000)
+    assert bytes(zeros) == bytes(10_000)
+    assert zeros.readonly
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 64, 1001])
+@pytest.mark.parametrize("sign", [1, WORD - 1])
+def test_the_compiled_loops_over_words_are_those_in_python_to_the_bit(size, sign):
+    words = [words_of(size, seed) for seed in range(4)]
+    found = []
+    for way in ("machine", "python"):
+        two, four = words_of(size, 9), words_of(size, 9)
+        getattr(masks.add_two, way)(words[0], words[1], np.uint64(sign), two)
+        getattr(masks.add_four, way)(*words, four)
+        check = getattr(masks.weighed, way)(words[0], words[1])
+        assert integers(four) == [
+            sum(column) % WORD
+            for column in zip(*map(integers, [*words, words_of(size, 9)]), strict=True)
+        ]
+        found.append((two.tolist(), four.tolist(), int(check) % WORD))
+    assert found[0] == found[1]
+
+
+def test_the_greatest_words_wrap_alike():
+    greatest = np.full(9, WORD - 1, np.uint64)
+    for way in ("machine", "python"):
+        out = greatest.copy()
+        getattr(masks.add_two, way)(greatest, greatest, np.uint64(WORD - 1), out)
+        assert integers(out) == [1] * 9
+        assert int(getattr(masks.weighed, way)(greatest, greatest)) % WORD == 9

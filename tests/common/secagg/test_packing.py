@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from common.errors import DataError, ProtocolError
 from common.secagg import packing
 from common.secagg.layout import layout_of
-from common.secagg.packing import Scaled
+from common.secagg.masks import Stream, stream
+from common.secagg.packing import Scaled, put_rounded, take_field
 
 BITS = packing.FRACTION_BITS
 
@@ -150,3 +151,109 @@ def test_a_layout_without_real_tensors_has_no_packed_words():
     packing.round_into(np.empty(0, np.uint64), layout, [], Given([]))
     assert packing.unpack(np.empty(0, np.uint64), layout, 3).size == 0
     assert layout.packed_words == 0
+
+
+def put_by(way, values, factors, limit, random, places):
+    """Return what a loop says and writes, as machine code or as Python."""
+    out = np.empty(len(random), np.uint64)
+    shifts = tuple(np.uint64(at) for at in (0, 21, 42))
+    bits = tuple(np.uint64(at) for at in places)
+    args = (*values, factors, np.float64(limit), random, shifts, bits, out)
+    return bool(getattr(put_rounded, way)(*args)), out.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 7, 16, 333])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99), scale=st.sampled_from([1e-30, 0.4, 1.0, 1.0 + 2.0**-41, 1.01]))
+def test_compiled_rounding_is_the_loop_in_python_to_the_bit(dtype, size, seed, scale):
+    rng, limit = np.random.default_rng(seed), (1 << 20) - 1
+    values = rng.uniform(-1, 1, (3, size)).astype(dtype)
+    values[rng.random((3, size)) < 0.1] = 1
+    values[rng.random((3, size)) < 0.1] = -1
+    random = rng.integers(0, 1 << 64, size, np.uint64)
+    args = values, (limit * scale, 0.37, float(limit)), limit, random, (43, 0, 21)
+    assert put_by("machine", *args) == put_by("python", *args)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30, 10.01, -10.01])
+@pytest.mark.parametrize("way", ["machine", "python"])
+def test_compiled_rounding_says_of_any_value_that_it_does_not_fit(way, wrong):
+    random = np.arange(19, dtype=np.uint64)
+    for plane in range(3):
+        for at in (0, 15, 18):
+            values = np.full((3, 19), 10.0)
+            assert put_by(way, values, (1.0, 1.0, 1.0), 10, random, (43, 0, 21))[0]
+            values[plane, at] = wrong
+            assert not put_by(way, values, (1.0, 1.0, 1.0), 10, random, (43, 0, 21))[0]
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 333])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99), j=st.integers(0, 2))
+def test_compiled_reading_is_the_loop_in_python_to_the_bit(size, seed, j):
+    rng, most, found = np.random.default_rng(seed), (1 << 20) - 1, []
+    words = rng.integers(0, 1 << 64, size, np.uint64)
+    bias = np.uint64(sum(most << 21 * i for i in range(3)))
+    field = np.uint64((1 << (21 if j < 2 else 64)) - 1)
+    for way in ("machine", "python"):
+        out = np.empty(size)
+        args = (words, bias, np.uint64(21 * j), field, most, 0.37, out)
+        found.append((int(getattr(take_field, way)(*args)), out.tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("sites", [3, 257])
+def test_rounding_takes_the_stream_of_its_key_from_start_to_end(sites):
+    """Whatever a chunk is: which random word goes to which word does not depend on it."""
+    layout = layout_of(sites, {"x": (3 * packing.CHUNK + 5,), "y": (2 * packing.CHUNK,)}, 1.0)
+    rng, key = np.random.default_rng(2), bytes(range(32))
+    tensors = [Scaled(real.name, rng.uniform(-9, 9, real.size), 1.0) for real in layout.reals]
+    words, given = np.empty((2, layout.packed_words), np.uint64)
+    packing.round_into(words, layout, tensors, Stream(key))
+    random = stream(key, given.nbytes).view(np.uint64)
+    packing.round_into(given, layout, tensors, Given(random))
+    assert (words == given).all()
+    at = rng.integers(0, words.size, 50)
+    assert (words[at] == textbook(layout, tensors, random)[at]).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(-6, 6)[::-1],
+        np.arange(12) % 2 == 0,
+        np.arange(12).astype(np.float16),
+        np.arange(12).astype(np.longdouble),
+        np.arange(24, dtype=np.float32)[::2],
+        np.arange(12).astype(">f4"),
+    ],
+)
+def test_numbers_of_any_kind_are_rounded_as_doubles(values):
+    layout = layout_of(3, {"x": (12,)}, 1.0)
+    noise = np.zeros(layout.packed_words, np.uint64)
+    assert fields_of(layout, values, Given(noise)).tolist() == np.float64(values).tolist()
+
+
+def test_tensors_of_single_and_double_precision_share_words():
+    layout = layout_of(3, {"x": (5,), "none": (4,), "y": (5,)}, 1.0)
+    tensors = [
+        Scaled("x", np.arange(5, dtype=np.float32), 1.0),
+        Scaled("none", None, 1.0),
+        Scaled("y", np.arange(5) / 2, 2.0),
+    ]
+    words = np.empty(layout.packed_words, np.uint64)
+    packing.round_into(words, layout, tensors, Given(np.zeros(words.size)))
+    steps = np.rint(packing.unpack(words, layout, 1) / layout.grid(layout.reals[0]))
+    assert steps.tolist() == [0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4]
+
+
+def test_the_tensor_that_is_wrong_is_the_one_that_is_named():
+    layout = layout_of(3, {"x": (5,), "y": (5,)}, 1.0)
+    for i, name in enumerate("xy"):
+        values = np.zeros((2, 5), np.float32)
+        values[i, 3] = np.nan
+        tensors = [Scaled("x", values[0], 1.0), Scaled("y", values[1], 1.0)]
+        words = np.empty(layout.packed_words, np.uint64)
+        with pytest.raises(DataError, match=f"^{name}: holds NaN"):
+            packing.round_into(words, layout, tensors, Given(np.zeros(words.size)))
