@@ -9,7 +9,7 @@ from simulations.bench.figures import Figure, Outcome, faster
 from simulations.bench.growth import Point, over_parameters, over_sites, point
 from simulations.bench.machine import facts
 from simulations.bench.secagg import of_large, of_masks, of_rounds, of_sharing
-from simulations.bench.tacit_secagg import secure_sum
+from simulations.bench.tacit_secagg import secure_sum, warm_up
 
 Watch = Callable[[str], None]
 Jobs = dict[str, Callable[[], list[Figure]]]
@@ -83,6 +83,7 @@ def run(chosen: Plan, watch: Watch) -> Outcome:
         watch: is told before each step what it is.
     """
     machine = facts(PACKAGES)
+    warm_up()
     figures = []
     for text, job in _jobs(chosen).items():
         watch(text)

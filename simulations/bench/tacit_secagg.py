@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from common.compiled import PATIENCE
 from common.secagg import coordinator as co
 from common.secagg import ring
 from common.secagg.channel import Identity
@@ -19,6 +20,8 @@ from common.secagg.site import check_mask
 from simulations.bench.flower_secagg import CLIPPING_RANGE, Cost
 
 T = TypeVar("T")
+WARM_SITES, WARM_PARAMETERS = 6, 4 * PATIENCE
+"""A round in which every loop goes over more than it does as Python."""
 
 
 @dataclass
@@ -32,6 +35,11 @@ class _Clock:
         out = run()
         self.spent_s += process_time() - started
         return out
+
+
+def warm_up() -> None:
+    """Play a round that nobody times, so that loops are compiled: that is once in a process."""
+    secure_sum(WARM_SITES, WARM_PARAMETERS)
 
 
 def secure_sum(n: int, parameters: int, lost: int = 0, suite: str = "x25519") -> Cost:

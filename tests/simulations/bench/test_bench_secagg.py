@@ -2,9 +2,10 @@ import math
 
 import pytest
 
+from common.secagg import masks, packing
 from simulations.bench.flower_secagg import MASK, SHARE, client_s, fedavg_s, secagg_plus
 from simulations.bench.secagg import ASKED, of_large, of_masks, of_rounds, of_sharing
-from simulations.bench.tacit_secagg import Round, secure_sum
+from simulations.bench.tacit_secagg import Round, secure_sum, warm_up
 
 ROUNDS = [
     "client: quantise, mask, serialise",
@@ -61,3 +62,13 @@ def test_a_stage_can_be_measured_without_the_rest_of_the_round():
 def test_three_sites_cannot_lose_one():
     with pytest.raises(Exception, match="expected 3 sites"):
         secure_sum(3, 100, lost=1)
+
+
+def test_nothing_is_compiled_any_more_while_it_is_timed():
+    warm_up()
+    for loop in (packing.put_rounded, packing.take_field, masks.weighed):
+        assert "machine" in vars(loop)
+    for loop in (masks.add_two, masks.add_four):
+        kinds = len(loop.machine.signatures)
+        secure_sum(6, 100_000, lost=1)
+        assert len(loop.machine.signatures) == kinds >= 1
