@@ -152,7 +152,7 @@ def _roster(root: Path) -> tuple[str, str]:
 def _bundles(root: Path) -> tuple[str, str]:
     known = approved(root)
     if not known:
-        return "look", "none approved yet: tacit site approve"
+        return "wrong", "none approved, so that every run is refused: tacit site approve"
     return "fine", f"{len(known)} approved, last {known[-1].sha256[:16]}…"
 
 

@@ -98,8 +98,9 @@ def test_a_new_site_says_what_is_left_to_do(site: Path) -> None:
     findings = found(site)
     assert set(findings) == set(CHECKS)
     wrong = {what for what, finding in findings.items() if finding.state == "wrong"}
-    assert wrong == {"roster", "coordinator"}
+    assert wrong == {"roster", "bundles", "coordinator"}
     assert "tacit site trust" in findings["roster"].said
+    assert "tacit site approve" in findings["bundles"].said
     assert "tacit site start" in findings["runner"].said
 
 

@@ -32,6 +32,8 @@ def test_a_bundle_that_one_site_has_not_approved_ends_the_run(harmed) -> None:
         )
         assert not re.search(rf"\b{name}\b", told)
         assert "bundle refused" in harmed.last_reason(root)
+        checked = harmed.federation.tacit("site", "check", root, code=1)
+        assert "none approved, so that every run is refused" in harmed.found(checked, "bundles")
     finally:
         (root / "kept.json").rename(root / "bundles.json")
     assert harmed.look() == before
