@@ -1,9 +1,9 @@
 """Features kept at the site, under a hash of the recording, the front end and its options."""
 
 import hashlib
+import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,16 +46,28 @@ def store_cached(folder: Path, key: str, windows: Mapping[str, FloatArray]) -> N
     """Write an entry in one step, readable by its owner only."""
     names, values = np.array(list(windows), dtype=np.str_), np.stack(list(windows.values()))
     seal = np.frombuffer(_seal(key, names.tobytes(), values.tobytes()), dtype=np.uint8)
-    path = _path(folder, key)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, windows=names, values=values, seal=seal)
+    path = str(_path(folder, key))
+    part = f"{path}.{os.getpid()}.part"  # no other process writes to it
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, windows=names, values=values, seal=seal)
-        Path(temporary).replace(path)
+        with os.fdopen(_opened(part), "wb", buffering=0) as file:
+            os.fchmod(file.fileno(), 0o600)  # a crash may have left a part that others can read
+            file.write(content.getbuffer())
+        os.replace(part, path)  # noqa: PTH105 - once for each recording: a third of the cost
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
         raise
+
+
+def _opened(part: str) -> int:
+    """Open a file that is to be written, its owner's alone; its folder is made if need be."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        return os.open(part, flags, 0o600)
+    except FileNotFoundError:
+        Path(part).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(part, flags, 0o600)
 
 
 def keep_record(folder: Path, name: str, record: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from client.data.arrays import FloatArray
 from client.data.encoders.folder import EncoderFolder, look_through
+from client.data.encoders.kernels import with_onednn
 from client.data.encoders.kinds import Kind, kind_for
 from client.data.encoders.loading import load_parts
 from client.data.encoders.pooling import POOLINGS, pooled
@@ -54,6 +55,8 @@ class Frozen:
         """
         name = FRONT_ENDS[self.front_end].modality
         parts = load_parts(self.folder, "image" if name == "video" else name, self.device)
+        if self.device.type == "cpu":
+            with_onednn(parts.network)
         kind = kind_for(name, parts, self.options, self.device)
         found = try_out(kind, self.folder)
         if found != self.options["dim"]:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from client.data.encoders.loading import Parts
+from client.data.encoders.pixels import pixels_for
 from client.data.features.base import Window
 from client.data.features.text import source_text
 from client.data.manifest import Source
@@ -28,7 +29,8 @@ from common.inputs import Options
 LEAST_SAMPLES = 1600
 SAMPLE_SIDE = 256
 MOST_TOKENS = 512
-BATCH_SAMPLES, BATCH_TOKENS, BATCH_PICTURES = 64 * RATE_HZ, 4096, 16
+BATCH_SAMPLES, BATCH_TOKENS, BATCH_PICTURES = 64 * RATE_HZ, 4096, 8
+"""Sizes of batches on a processor; larger ones of pictures leave its caches and take longer."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Piece:
     """What an encoder reads at once.
 
     Args:
-        value: samples, token ids or pixels.
+        value: samples, token ids or a picture as Pixels keeps it.
         size: samples, tokens, or 1 for a picture.
     """
 
@@ -222,22 +224,21 @@ class Pictures:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self.budget = BATCH_PICTURES * scale_of(runner.device)
+        self._pixels = pixels_for(runner.parts.processor)
+        self.budget = BATCH_PICTURES * scale_of(runner.device, 16)
 
     def pieces(self, source: Source, window: Window) -> Iterator[Piece]:
         """Yield the picture."""
         yield self.piece(read_colour(Path(str(source))))
 
-    def piece(self, picture: Any) -> Piece:
+    def piece(self, picture: Image.Image) -> Piece:
         """Return one picture as the encoder reads it."""
-        given = self._runner.parts.processor(images=picture, return_tensors="pt")
-        return Piece(given["pixel_values"][0], 1)
+        return Piece(self._pixels.of(picture), 1)
 
     def run(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
         """Return hidden states, all of them real."""
-        states_BTF = self._runner.states(
-            pixel_values=torch.stack([piece.value for piece in pieces])
-        )
+        pixels_BCHW = self._pixels.together([piece.value for piece in pieces])
+        states_BTF = self._runner.states(pixel_values=pixels_BCHW)
         return states_BTF, torch.ones(states_BTF.shape[:2], dtype=torch.bool)
 
     def sample(self) -> Piece:
@@ -268,6 +269,6 @@ def most_tokens(parts: Parts) -> int:
     return min(usable, int(parts.processor.model_max_length), MOST_TOKENS)
 
 
-def scale_of(device: torch.device) -> int:
+def scale_of(device: torch.device, accelerated: int = 8) -> int:
     """Return how many times more a device takes at once than a processor."""
-    return 8 if device.type == "cuda" else 1
+    return accelerated if device.type == "cuda" else 1

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from common.errors import DataError
 
-CHUNK_BYTES = 1 << 20
-
 
 def inside(folder: Path, relative: str) -> Path:
     """Return the real path of a file or folder that a manifest names.
@@ -63,8 +61,5 @@ def content_hash(files: Sequence[Path]) -> str:
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, as `sha256sum` does."""
-    inner = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            inner.update(chunk)
-    return inner.hexdigest()
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -66,7 +66,8 @@ def read_colour(path: Path) -> Image.Image:
     """
     with _opened(path) as image:
         image.draft("RGB", (2 * LEAST_SIDE, 2 * LEAST_SIDE))
-        return reduced(ImageOps.exif_transpose(image).convert("RGB"))
+        ImageOps.exif_transpose(image, in_place=True)
+        return reduced(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def reduced(image: Image.Image) -> Image.Image:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from client.data.readers import media
 from client.data.readers.images import read_colour, reduced
@@ -16,6 +16,26 @@ def test_a_picture_keeps_its_colours_and_its_side_stays_useful(tmp_path):
     Image.new("L", (3000, 2100)).save(tmp_path / "y.png")
     found = read_colour(tmp_path / "y.png")
     assert (found.mode, min(found.size)) == ("RGB", 525)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_camera_says(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "x.png")).convert("RGB")
+    found = read_colour(tmp_path / "x.png")
+    assert found.size == expected.size == ((24, 40) if orientation < 5 else (40, 24))
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+    found.resize((8, 8)).reduce(2)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_every_kind_of_picture_becomes_one_in_colour(tmp_path, mode):
+    path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (9, 7), (200, 10, 60)).convert(mode).save(path)
+    assert np.array_equal(np.asarray(read_colour(path)), Image.open(path).convert("RGB"))
 
 
 @pytest.mark.parametrize("size", [(512, 512), (1023, 4000), (100, 9000)])
