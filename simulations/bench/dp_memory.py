@@ -1,10 +1,14 @@
 """How much memory a step takes at its peak, above what stands before it."""
 
+import os
 import tracemalloc
 from collections.abc import Callable
 from itertools import accumulate
 
 from torch.profiler import ProfilerActivity, profile
+
+QUIET = {"KINETO_LOG_LEVEL": "99"}
+"""Torch's profiler says on standard error when it starts; it looks here at its first use."""
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
@@ -18,6 +22,8 @@ def peak_bytes(step: Callable[[], None]) -> int:
 
 
 def _of_torch(step: Callable[[], None]) -> int:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         step()
     results = found.profiler.kineto_results

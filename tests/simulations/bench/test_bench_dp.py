@@ -1,6 +1,10 @@
 """`tacit bench dp` measures what it says, on models of the sizes it says."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from simulations.bench.dp_memory import peak_bytes
 from simulations.bench.dp_models import MODELS, Rows
 from simulations.bench.dp_sides import SIDES
 
+ROOT = Path(__file__).resolve().parents[3]
 PARAMETERS = {
     "MLP head on 3072 features": 0.86e6,
     "fusion transformer 128": 0.59e6,
@@ -44,6 +49,21 @@ def test_the_peak_counts_what_is_held_at_once():
             torch.zeros(1 << 20)
 
     assert 4 << 20 <= peak_bytes(step) < 6 << 20
+
+
+def test_counting_says_nothing_on_standard_error():
+    code = (
+        "import torch\n"
+        "from simulations.bench.dp_memory import peak_bytes\n"
+        "print(peak_bytes(lambda: torch.zeros(1 << 20)))"
+    )
+    environment = {name: value for name, value in os.environ.items() if "KINETO" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) >= 4 << 20
+    assert done.stderr == ""
 
 
 @pytest.mark.filterwarnings("ignore")
