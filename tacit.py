@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import click
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
+from common.console import open_console
 from common.errors import ExitCode, TacitError
 
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -176,7 +176,7 @@ def main() -> None:
 def _end(text: str, code: ExitCode, debug: bool = False) -> NoReturn:
     if debug:
         raise  # noqa: PLE0704 - called while an error is being handled
-    Console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
+    open_console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
     sys.exit(code)
 
 

@@ -8,16 +8,17 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.progress import Progress
 from rich.table import Table
 
 from client.audit import AuditReport, Watch, audit_study, modes_of
+from common.console import open_console
 from common.errors import ExitCode
 from common.settings import load_study
 
 app = typer.Typer(help="Put this site's own guarantees to the test.", no_args_is_help=True)
-console = Console()
+console = open_console()
 FORMAT = 1
 
 
@@ -53,7 +54,7 @@ def dp_command(
 @contextmanager
 def following() -> Iterator[Watch]:
     """Show how far an audit is, on the screen of errors."""
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=open_console(stderr=True), transient=True) as progress:
         task = progress.add_task("steps", total=None)
 
         def watch(done: int, total: int) -> None:

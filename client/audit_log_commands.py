@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,13 +13,14 @@ from client.folder import open_site
 from client.site.audit_log import AuditHead, check, read
 from client.site.folder import CARD
 from common.cards import read_site_card
+from common.console import open_console
 from common.errors import ConfigError
 from common.keys import read_roster
 
 app = typer.Typer()
 log = typer.Typer(help="What this site answered and refused.", no_args_is_help=True)
 app.add_typer(log, name="log")
-console = Console()
+console = open_console()
 FORMAT = 1
 
 SiteDir = Annotated[Path, typer.Argument(help="The site's folder.")]

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from client import tables
 from client.personal_files import finish, place_for
 from client.personalise import Wish, personalise
 from client.predict import by_person, measure, predict, write_probabilities
+from common.console import open_console
 from common.errors import ExitCode
 
 app = typer.Typer()
-console = Console()
+console = open_console()
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Manifest = Annotated[Path, typer.Argument(help="A manifest: .csv or .parquet.")]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from common.console import open_console
 from server.budget import federation_form, federation_table, read_published
 
 budget = typer.Typer()
-console = Console()
+console = open_console()
 
 
 @budget.command("federation")

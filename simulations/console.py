@@ -9,10 +9,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from common.affect import is_told, read_described
 from common.affect.figures import headline
+from common.console import open_console
 from server.following import Watch
 
-console = Console()
-aside = Console(stderr=True)
+console = open_console()
+aside = open_console(stderr=True)
 """Where progress goes when standard output is for a machine."""
 
 

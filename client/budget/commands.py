@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from client.budget import form, tables
@@ -18,6 +17,7 @@ from client.budget.planning import plan_form, planned
 from client.budget.reporting import report, write_report
 from client.budget.statement import published
 from client.budget.verifying import all_verified
+from common.console import open_console
 from common.errors import ExitCode
 from common.heads import heads_to_json
 from common.statements import to_json, write_statement
@@ -25,8 +25,8 @@ from common.statements import to_json, write_statement
 app = typer.Typer(
     help="What was spent of the privacy budget, and what it means.", no_args_is_help=True
 )
-console = Console()
-aside = Console(stderr=True)
+console = open_console()
+aside = open_console(stderr=True)
 T = TypeVar("T")
 
 Where = Annotated[Path, typer.Argument(help="A site's folder, a run's, or one of runs.")]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from client import tables
 from client.data.check import survey_for
@@ -13,9 +12,10 @@ from client.data.check_page import write_page
 from client.data.extracting import encoder_command, features_command
 from client.data.feasible import EPSILONS, SITES
 from client.data.importers import PRESETS, import_corpus, options_from
+from common.console import open_console
 
 app = typer.Typer(help="Recordings and manifests.", no_args_is_help=True)
-console = Console()
+console = open_console()
 
 Manifest = Annotated[Path, typer.Argument(help="A manifest: .csv or .parquet.")]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from client import tables
@@ -15,9 +14,10 @@ from client.data.ahead import Watch, extract_ahead, place_for
 from client.data.encoders.folder import look_through
 from client.data.encoders.frozen import record_of
 from client.train import device_of
+from common.console import open_console
 from common.settings import load_study
 
-console = Console()
+console = open_console()
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and no more.")]
 
@@ -67,7 +67,7 @@ def _reading() -> Iterator[Watch]:
     """Show a bar for each modality, on the error stream; yields what takes each step."""
     columns = (TextColumn("reading {task.description}"), BarColumn(bar_width=20))
     beside = (MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, *beside, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, *beside, console=open_console(stderr=True), transient=True) as bar:
         tasks = {}
 
         def watch(name: str, done: int, total: int) -> None:

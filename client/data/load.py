@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from client.data.arrays import FloatArray, SiteData
@@ -16,6 +15,7 @@ from client.data.manifest import Manifest, Row, Source, read_manifest, refuse
 from client.data.normalise import by_person
 from client.data.rated import target_columns
 from common.config import FrozenEncoder, Study
+from common.console import open_console
 from common.errors import ConfigError, DataError
 from common.inputs import input_shapes
 from common.targets import targets_of
@@ -145,7 +145,7 @@ def clips_of(table: Manifest, groups: Groups) -> Clips:
 
 def _progress(name: str, groups: Groups, found: Iterator[Found]) -> Iterator[Found]:
     files = sum(isinstance(source, Path) for source, _ in groups)
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     with Progress(
         console=console,
         transient=True,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from client.site.bundles import approve, approved, differences, installed_files, read_bundle
@@ -15,10 +14,11 @@ from client.site.trust import changes as roster_changes
 from client.site.trust import confirm_fingerprint, offered_card, pin
 from common import processes
 from common.cards import CoordinatorCard, key_fingerprint
+from common.console import open_console
 from common.errors import ExitCode
 
 app = typer.Typer(help="Set up and run a site.", no_args_is_help=True)
-console = Console()
+console = open_console()
 APP = Path(__file__).resolve().parents[2]
 SCREENS = "client.site.screens"
 """Imported when it is asked for: the accountant takes longer to import than all else here."""

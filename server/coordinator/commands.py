@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from common import processes
 from common.cards import CoordinatorCard, key_fingerprint, read_coordinator_card, read_site_card
+from common.console import open_console
 from common.errors import ExitCode
 from server.coordinator.folder import CARD, enrol, init_coordinator, remove, renew
 from server.coordinator.nodes import command_line, forget_registrations, register
@@ -18,7 +18,7 @@ from server.coordinator.processes import group_of, superexec_command, superlink_
 from server.quorum import WAIT_S
 
 app = typer.Typer(help="Set up and run a coordinator.", no_args_is_help=True)
-console = Console()
+console = open_console()
 FOLLOWED = "server.coordinator.followed"
 """Imported when it is asked for: torch takes longer to import than all else here."""
 

@@ -4,15 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from common.affect import headline, is_told, read_described
+from common.console import open_console
 from common.settings import load_study
 from server.coordinator.runs import Asked, asked_in, resume, submit
 from server.metrics import measured
 from server.results import write_results
 
-console = Console()
+console = open_console()
 
 
 def run(

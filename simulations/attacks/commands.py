@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from common.console import open_console
 from common.errors import ExitCode
 from simulations.attacks.screen import WIDTH, attacks_screen
 from simulations.attacks.secagg import TITLES, attack_secagg
@@ -35,15 +36,15 @@ def secagg_command(
 
 
 def _width() -> int:
-    """Columns to print in: a terminal's own, if it has fewer than the table would like."""
-    return min(WIDTH, console.width) if console.is_terminal else WIDTH
+    """Columns to print in: as many as there are, if that is less than the table would like."""
+    return min(WIDTH, console.width)
 
 
 @contextmanager
 def _following() -> Iterator[Callable[[str], None]]:
     """A progress bar over attacks, on standard error."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
         task = bar.add_task("laying out five sites …", total=len(TITLES) + 1, completed=-1)
 
         def watch(title: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from common.console import open_console
 from simulations.bench import dp_outcome, features_outcome
 from simulations.bench import rounds as rounds_bench
 from simulations.bench.figures import Outcome
@@ -19,7 +19,7 @@ from simulations.bench.table import document, screen
 bench = typer.Typer(
     help="What privacy costs, beside a baseline in the same process.", no_args_is_help=True
 )
-console = Console()
+console = open_console()
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, and nothing else.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Small sizes: seconds; proves no figure.")]

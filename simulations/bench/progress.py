@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -12,6 +11,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from common.console import open_console
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def measuring(title: str, steps: int) -> Iterator[Callable[[str], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=steps, said="")
         begun = 0
 

@@ -1,4 +1,4 @@
-"""A finished run as one screen of 80 columns."""
+"""A finished run as one screen of 80 columns; wider where there is room and need."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from simulations.report.run import RunResult, SiteAccount
 
 MOST_SITES = 10
 MOST_FIGURES = 12
+BESIDE_NAME, BESIDE_PATH = 54, 12
+"""Columns that a line of the summary takes beside a site's name, and beside the report's path."""
 
 
 def summary_screen(run: RunResult, report: Path | None = None) -> RenderableType:
@@ -29,7 +31,14 @@ def summary_screen(run: RunResult, report: Path | None = None) -> RenderableType
     parts += [_accounts(run), _ledger(run)] if run.mode != "none" else [Text("no privacy", "bold")]
     if report:
         parts.append(Text.assemble(("report  ", "dim"), str(report), overflow="fold"))
-    return Panel(Group(*parts), title=f"{run.study}: {_scale(run)}", width=80, padding=(0, 1))
+    title = f"{run.study}: {_scale(run)}"
+    return Panel(Group(*parts), title=title, width=_width(run, report), padding=(0, 1))
+
+
+def _width(run: RunResult, report: Path | None) -> int:
+    """80, or as much as the longest name and the path need; less where a terminal has less."""
+    name = max((len(site.name) for site in run.sites[:MOST_SITES]), default=0)
+    return max(80, name + BESIDE_NAME, len(str(report)) + BESIDE_PATH if report else 0)
 
 
 def _scale(run: RunResult) -> str:
@@ -84,7 +93,7 @@ def _main(found: Evaluation | None) -> tuple[Figure, ...]:
 
 def _accounts(run: RunResult) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("site", no_wrap=True, max_width=20)
+    table.add_column("site", overflow="fold")
     for title in ("ε spent", "ε left", "δ"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("unit")

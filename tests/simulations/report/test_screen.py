@@ -8,8 +8,8 @@ from rich.console import Console
 from simulations.report import summary_screen
 
 
-def shown(run, report=None):
-    console = Console(file=io.StringIO(), width=80)
+def shown(run, report=None, width=80):
+    console = Console(file=io.StringIO(), width=width)
     console.print(summary_screen(run, report))
     return console.file.getvalue()
 
@@ -39,6 +39,17 @@ def test_it_fits_a_screen(finished_run, sites):
     screen = shown(replace(run, sites=many), Path("/a/long/path" * 12) / "report.html")
     assert len(screen.splitlines()) <= 40
     assert max(map(len, screen.splitlines())) <= 80
+
+
+def test_where_there_is_room_nothing_is_cut(finished_run):
+    run = finished_run()
+    long = replace(run, sites=(replace(run.sites[0], name="n" * 64), *run.sites[1:]))
+    report = Path("/a/long/path" * 12) / "report.html"
+    screen = shown(long, report, width=1000)
+    assert "n" * 64 in screen
+    assert str(report) in screen
+    assert "…" not in shown(long, report)
+    assert max(map(len, shown(run, Path("report.html"), width=1000).splitlines())) == 80
 
 
 def test_a_broken_ledger_names_its_site(finished_run):
