@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -12,6 +14,7 @@ from simulations.report.curves import STYLE
 
 NAMES = {"masked": "masked fusion", "zeros": "filled with zeros"}
 COLOURS = {"masked": LINES[0], "zeros": LINES[1]}
+MARKS: Any = {"marker": "o", "ms": 4, "capsize": 3}
 PROTOCOLS = {
     "clips": "by clip, in training and evaluation",
     "clients": "by person, while training; nothing missing in evaluation",
@@ -57,27 +60,38 @@ class MissingCurves:
 
 
 def draw_missing(curves: MissingCurves, path: Path) -> Path:
-    """Draw recall over the rate; returns the picture's path."""
+    """Draw recall over the rate, and below it what masking gains; returns the picture's path."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.7, 3.4), layout="constrained")
-        axes = figure.subplots()
-        for shift, (treatment, points) in enumerate(curves.by_treatment.items()):
-            axes.errorbar(
-                [100 * point.rate + 0.6 * shift for point in points],
-                [100 * point.uar for point in points],
-                yerr=[100 * point.deviation for point in points],
-                color=COLOURS[treatment],
-                label=NAMES[treatment],
-                marker="o",
-                ms=4,
-                capsize=3,
-            )
-        axes.axhline(100 * curves.chance, color=MUTED, linestyle="--", linewidth=1, label="chance")
-        axes.set(title=curves.study, xlabel=f"% missing, {PROTOCOLS[curves.protocol]}")
-        axes.set_ylabel("UAR %")
-        axes.legend()
+        figure = Figure(figsize=(4.7, 4.6), layout="constrained")
+        above, below = figure.subplots(2, sharex=True, height_ratios=(5, 2))
+        _recall(above, curves)
+        _gain(below, curves)
         figure.savefig(path, dpi=150, metadata={"Software": None})
     return path
+
+
+def _recall(axes: Axes, curves: MissingCurves) -> None:
+    for shift, (treatment, points) in enumerate(curves.by_treatment.items()):
+        axes.errorbar(
+            [100 * point.rate + 0.6 * shift for point in points],
+            [100 * point.uar for point in points],
+            yerr=[100 * point.deviation for point in points],
+            color=COLOURS[treatment],
+            label=NAMES[treatment],
+            **MARKS,
+        )
+    axes.axhline(100 * curves.chance, color=MUTED, linestyle="--", linewidth=1, label="chance")
+    axes.set(title=curves.study, ylabel="UAR %")
+    axes.legend()
+
+
+def _gain(axes: Axes, curves: MissingCurves) -> None:
+    """Mean and standard error, run by run: too little to be seen between the curves."""
+    rates = [100 * point.rate for point in curves.by_treatment["masked"]]
+    gains, errors = ([100 * value for value in one] for one in zip(*curves.gains, strict=True))
+    axes.errorbar(rates, gains, yerr=errors, color=COLOURS["masked"], **MARKS)
+    axes.axhline(0, color=MUTED, linewidth=1)
+    axes.set(xlabel=f"% missing, {PROTOCOLS[curves.protocol]}", ylabel="masking gains")
 
 
 def missing_table(curves: MissingCurves) -> Table:
