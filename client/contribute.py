@@ -70,7 +70,7 @@ def entropy_of(session: Session, context: Context) -> Entropy:
         return os.urandom
     secret = hashlib.sha256(f"reproducible {seed}".encode()).digest()
     about = (session.site.name, context.task, context.round, 0)
-    parts = (context.config_hash, *about)
+    parts = (context.config_hash, context.model_hash, *about)
     counter = iter(range(1 << 30))
     return lambda size: derive(secret, "reproducible", *parts, next(counter), size=size)
 

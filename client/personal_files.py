@@ -86,6 +86,7 @@ def record_of(personal: Personal) -> dict[str, Any]:
         "unit": cost and privacy.unit,
         "noise_multiplier": cost and cost.noise_multiplier,
         "epsilon_of_site": cost and cost.epsilon_of_site,
+        "noise_from_a_seed": cost and cost.is_seeded,
         "persons_held_out": personal.before.persons,
         "before": _figures(personal.before),
         "after": _figures(personal.after),

@@ -87,11 +87,13 @@ class Cost:
         noise_multiplier: σ of its steps.
         epsilon: of this model, at the study's δ.
         epsilon_of_site: of everything that the site ever released, at the site's own δ.
+        is_seeded: whether the noise comes from a seed, and so protects nobody.
     """
 
     noise_multiplier: float
     epsilon: float
     epsilon_of_site: float
+    is_seeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,4 +283,5 @@ def _cost(session: Session) -> Cost | None:
         float(study.privacy.noise_multiplier or 0),
         epsilon([event], study.privacy.target_delta, unit),
         session.ledger.spent(cast("Unit", policy.unit), policy.delta),
+        policy.reproducible_seed is not None,
     )

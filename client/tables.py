@@ -156,6 +156,8 @@ def _personal_said(found: Personal, written: str | None) -> Iterator[str]:
         yield "\nNo noise was added: the model tells of the persons behind it."
     else:
         yield f"\nε spent: {cost.epsilon:.2f}; {cost.epsilon_of_site:.2f} by this site in all."
+        if cost.is_seeded:
+            yield "\nIts noise comes from a seed (reproducible_seed): it protects NOBODY."
     if found.is_worse:
         yield f"\nThe tuned model reads these persons WORSE by {headline(found.after).name}."
     yield f"\n{written} holds it." if written else "\nNothing was written (--keep-worse does)."

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from client.budget.places import look
 from client.budget.verifying import hold_to_own_head
+from client.data.table import read_table
 from client.folder import open_site
 from client.policy import shut_by
 from client.site.audit_log import AUDIT_LOG
@@ -97,10 +98,15 @@ def _manifest(root: Path) -> tuple[str, str]:
     path = open_site(root).manifest
     if not path.is_file():
         raise ConfigError(f"{path} is missing: write it, or name another in policy.yaml.")
-    with path.open("rb") as file:
-        lines = sum(1 for _ in file) - 1 if path.suffix == ".csv" else -1
-    if lines == 0:
+    persons = {row.cells.get("person_id") for row in read_table(path).rows}
+    if not persons:
         return "look", f"{path} has no rows yet; `tacit data import` can write it"
+    declared = open_site(root).policy.declared_persons
+    if len(persons) > declared:
+        return "look", (
+            f"{path} has {len(persons)} persons, policy.yaml declares {declared}: what δ protects "
+            "and how large noise is follow from the latter; raise declared_persons there"
+        )
     return "fine", f"{path}; `tacit data check {path}` looks at every recording"
 
 

@@ -106,8 +106,14 @@ def is_sure(squares_U: Tensor, doubts_U: Tensor, max_grad_norm: float) -> Tensor
 
 
 def is_single() -> bool:
-    """Return whether products in single precision are that, not something shorter."""
-    return torch.get_float32_matmul_precision() == "highest"
+    """Return whether products in single precision are that, not something shorter.
+
+    Torch cannot say so once its newer settings of precision were used; then they are not.
+    """
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:
+        return False
 
 
 @dataclass(frozen=True)

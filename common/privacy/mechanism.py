@@ -79,7 +79,7 @@ class CryptoStream:
         """Return `size` normal values.
 
         Guarantees: neighbouring values that can be drawn lie at most σ·2^-50 apart, beyond 4 σ and
-        up to 9 σ at most σ·2^-34: a unit of a noised sum's grid holds thousands, so that which
+        up to 9 σ at most σ·2^-36: a unit of a noised sum's grid holds thousands, so that which
         units are met says nothing.
         """
         out = np.empty(size)
@@ -125,8 +125,8 @@ def add_noise(
     Returns: float32 tensors on the device of the sum.
 
     Raises:
-        PrivacyError: σ, C or the divisor is not positive, or the sum holds values that are not
-            finite.
+        PrivacyError: σ, C or the divisor is not positive, or the sum is not of floating-point
+            numbers, or not finite in single precision.
 
     Guarantees: the result is a whole number of grid units in every value, whatever the data, and
     the division sees nothing else, so its low bits tell nothing; at least as private as a
@@ -140,7 +140,7 @@ def add_noise(
     parameters = sum(tensor.numel() for tensor in clipped_sum.values())
     sigma = noise_deviation(noise_multiplier, max_grad_norm, parameters)
     grid = grid_unit(noise_multiplier, max_grad_norm)
-    sums = {name: tensor.detach().cpu().contiguous() for name, tensor in clipped_sum.items()}
+    sums = {name: _wide(name, tensor.detach()).cpu() for name, tensor in clipped_sum.items()}
     found = {
         name: tensor
         if tensor.dtype == torch.float32
@@ -156,6 +156,14 @@ def add_noise(
     return {name: tensor.to(clipped_sum[name].device) for name, tensor in found.items()}
 
 
+def _wide(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a sum in single or double precision, which shorter ones fit into."""
+    if not tensor.is_floating_point():
+        raise PrivacyError(f"noise: expected floating-point sums, found {tensor.dtype} at {name!r}")
+    is_short = tensor.dtype.itemsize < torch.float32.itemsize
+    return (tensor.float() if is_short else tensor).contiguous()
+
+
 def _noised(
     stream: CryptoStream, pairs: list[Pair], sigma: float, grid: float, divisor: float
 ) -> None:
@@ -166,7 +174,7 @@ def _noised(
         for place, values, out in run:
             one, noised = values.dtype.type, room[: len(values)]
             drawn = noise[place : place + len(values)]
-            if not put(values, drawn, one(1 / grid), sigma / grid, one(grid / divisor), noised):
+            if not put(values, drawn, one(1 / grid), sigma / grid, grid / divisor, noised):
                 raise PrivacyError("noise: the clipped sum holds values that are not finite")
             np.copyto(out, noised)
 
@@ -175,24 +183,24 @@ def _noised(
 def put(values: Values, noise: Values, per_grid: Any, sigma: float, grid: Any, out: Values) -> bool:
     """Write values and noise, each as a whole number of grid units, in one sum.
 
-    Whole numbers are exact in single precision up to 8 σ of noise; rounding the sum of larger ones
-    is post-processing.
+    They are added in double precision, where whole numbers up to 2^53 are exact; what the sum loses
+    when it is written in single precision is lost after the noise.
 
     Args:
         values: of a clipped sum.
         noise: normal values of variance 1.
         per_grid: 1 / grid, of the type of the values.
         sigma: deviation of the noise, in grid units.
-        grid: what a unit is worth in the end, of the type of the values.
+        grid: what a unit is worth in the end.
         out: takes the noised sum; six times as slow where it is the place of the values.
 
     Returns: whether all of it is finite.
     """
     finite = 0
     for n in range(values.size):
-        units = np.rint(values[n] * per_grid) + values.dtype.type(np.rint(noise[n] * sigma))
-        finite += np.isfinite(units)
+        units = np.float64(np.rint(values[n] * per_grid)) + np.rint(noise[n] * sigma)
         out[n] = units * grid
+        finite += np.isfinite(out[n])
     return finite == values.size
 
 

@@ -88,9 +88,22 @@ def gradients_of(
             for inputs, backprop, kept in seen
             if backprop is not None
         ]
+        _check_rows(name, calls, len(units.unit_B))
         if calls:
             found[name] = RULES[type(capture.layer)](capture.layer, calls, units)
     return found
+
+
+def _check_rows(name: str, calls: list[Call], rows: int) -> None:
+    """Refuse a layer that sees the batch in other pieces: each would be clipped by itself."""
+    for call in calls:
+        seen = len(call.input), len(call.backprop)
+        if seen != (rows, rows):
+            raise PrivacyError(
+                f"clipping: expected {rows} rows at {name!r}, one for each of the batch, found "
+                f"{seen[0]} going in and {seen[1]} coming out; keep the batch as the first "
+                "dimension (time after it), and expand nothing over it behind the layer"
+            )
 
 
 def _moments(node: Node) -> Moments | None:

@@ -9,6 +9,7 @@ is done before the next one is touched: a segment stays in the cache, a vector d
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -44,7 +45,7 @@ class Stream:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
-        self._segment = 0
+        self._segments = count()
         self._room = np.empty(0, np.uint8)
 
     def take(self, size_bytes: int) -> NDArray[np.uint8]:
@@ -58,11 +59,12 @@ class Stream:
         """Write as many segments as it needs into `out`, whose last 16 bytes take no part.
 
         The tag of a segment is written over by the next one.
+
+        Guarantees: no segment is handed out twice, to no two threads either.
         """
         for start in range(0, out.size - TAG_BYTES, SEGMENT_BYTES):
             end = min(start + SEGMENT_BYTES, out.size - TAG_BYTES)
-            _fill(self._cipher, self._segment, out[start : end + TAG_BYTES])
-            self._segment += 1
+            _fill(self._cipher, next(self._segments), out[start : end + TAG_BYTES])
 
 
 def _fill(cipher: AESGCM, segment: int, out: NDArray[np.uint8]) -> None:

@@ -5,6 +5,7 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,16 +13,20 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 import client.personalise as module
+from client import tables
 from client.budget.accounts import budget_of, now
 from client.budget.places import one_place
 from client.commands import app
-from client.personal_files import RECORD, finish, place_for
+from client.contribute import entropy_of
+from client.folder import open_site
+from client.personal_files import RECORD, finish, place_for, record_of
 from client.personalise import Wish, personalise
 from client.predict import measure, predict
 from common.errors import BudgetSpent, ConfigError, ExitCode, PolicyRefused
 from common.models.registry import build
 from common.parameters import to_arrays
 from common.privacy.ledger import Ledger
+from common.secagg.roster import Context
 from common.settings import to_yaml
 
 SITE = "hill"
@@ -209,6 +214,26 @@ def test_a_reproducible_site_gets_the_same_model_again_and_another_one_not(base,
     one, two, other = (personalise(base, at, wish).arrays for at in (seeded, seeded, free))
     assert all(np.array_equal(one[name], two[name]) for name in one)
     assert not all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_seed_draws_other_noise_over_another_base_model(base, lay_site):
+    """Or the difference of two personal models would hold no noise."""
+    site = open_site(lay_site(reproducible_seed=3))
+    context = Context(bytes(32), "", 0, 0, module.TASK, b"c" * 32, b"m" * 32)
+    other = replace(context, model_hash=b"n" * 32)
+    drawn = [entropy_of(SimpleNamespace(site=site), one)(32) for one in (context, context, other)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_noise_from_a_seed_is_told(base, lay_site):
+    said = []
+    for seed in (3, None):
+        found = personalise(base, lay_site(reproducible_seed=seed), PRIVATELY)
+        record = {**record_of(found), "written": None}
+        assert record["noise_from_a_seed"] is (seed is not None)
+        said.append("".join(map(str, tables.personal(found, record)[1:])))
+    assert "protects NOBODY" in said[0]
+    assert "NOBODY" not in said[1]
 
 
 def test_a_model_that_got_worse_is_said_so_and_not_kept(base, lay_table, monkeypatch, tmp_path):

@@ -271,3 +271,16 @@ def test_a_ledger_that_is_gone_is_wrong(spent: Path) -> None:
     finding = found(spent)["ledger"]
     assert finding.state == "wrong"
     assert "the ledger is gone" in finding.said
+
+
+def test_more_persons_than_are_declared_are_told(site: Path) -> None:
+    rows = "".join(f"s{n},p{n},calm,hello\n" for n in range(41))
+    head, manifest = "sample_id,person_id,label,text\n", site / "manifest.csv"
+    manifest.write_text(head + rows)
+    finding = found(site)["manifest"]
+    assert finding.state == "look"
+    assert "41 persons, policy.yaml declares 40" in finding.said
+    (site / "manifest.csv").write_text(
+        "sample_id,person_id,label,text\n" + rows[: rows.index("s40")]
+    )
+    assert found(site)["manifest"].state == "fine"

@@ -214,3 +214,14 @@ def test_a_table_adds_what_one_row_gathers(terms):
     exact.index_add_(0, token_US.flatten(), scaled.flatten(0, 1))
     assert found.dtype == (torch.float32 if terms else torch.float64)
     assert bool(((found - exact).abs() <= ((terms or 0) + 4) * SINGLE * exact).all())
+
+
+def test_where_torch_cannot_say_how_precise_products_are_they_are_not_trusted(monkeypatch):
+    """Torch raises once its newer settings of precision were used."""
+
+    def raising():
+        raise RuntimeError("mixed settings")
+
+    assert cu.is_single()
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", raising)
+    assert not cu.is_single()

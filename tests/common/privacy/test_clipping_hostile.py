@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from common.errors import PrivacyError
 from common.privacy.clipping import clipped_sum
 from common.privacy.layer_rules import RULES
 
@@ -169,3 +170,37 @@ def test_a_gradient_that_cancels_as_honest_ones_do_is_not_shortened_for_it():
     assert 100 < mass / float(exact.norm()) < 4096
     expected = exact * min(1.0, 1 / float(exact.norm()))
     assert float((found - expected).norm()) < 2e-4
+
+
+class Folded(nn.Module):
+    """Time is folded into the batch: a layer sees as many rows as there are frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, x, present_BM):
+        x_BSI = x["a"]
+        return self.layer(x_BSI.reshape(-1, 4)).reshape(*x_BSI.shape[:2], 2).mean(1)
+
+
+class Shared(nn.Module):
+    """A layer reads one row that all clips share."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, x, present_BM):
+        return self.layer(torch.ones(1, 4)).expand(len(present_BM), 2)
+
+
+@pytest.mark.parametrize("model", [Folded, Shared])
+@pytest.mark.parametrize("persons", [6, 3])
+def test_a_layer_that_sees_other_rows_than_the_batch_s_is_refused(model, persons):
+    """Or each of its rows would be clipped by itself, and a unit of 60 frames move 60 times C."""
+    unit_B = torch.arange(6) % persons
+    y_BC = F.one_hot(unit_B % 2, 2).float()
+    given = {"a": torch.randn(6, 10, 4)}, torch.ones(6, 1, dtype=torch.bool), y_BC
+    with pytest.raises(PrivacyError, match=r"'layer'.*batch as the first dimension"):
+        clipped_sum(model(), cross_entropy, *given, unit_B, persons, 1.0)

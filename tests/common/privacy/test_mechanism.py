@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -172,7 +173,7 @@ def test_the_compiled_sum_is_the_loop_s_own_to_the_bit(dtype, number):
     noise = stream(number).gaussian(200)
     values = (noise[100:] * 50).astype(dtype)
     found, expected = np.empty((2, 100), np.float32)
-    given_ = (values, noise[:100], dtype(2.0**18), 1e6, dtype(2.0**-18 / 3))
+    given_ = (values, noise[:100], dtype(2.0**18), 1e6, 2.0**-18 / 3)
     assert put.machine(*given_, found)
     assert put.python(*given_, expected)
     assert (found == expected).all()
@@ -225,6 +226,47 @@ def test_a_sum_keeps_its_place_however_it_is_cut_into_tensors():
     parts = {str(place): part for place, part in enumerate(whole.split(sizes))}
     found = torch.cat(list(noised(parts, sigma=1e-3).values()))
     assert float((found - whole).abs().max()) < 1
+
+
+def test_wide_noise_is_whole_when_it_is_added():
+    """Or low bits of a sum in single precision would say what the noise was added to."""
+    noise, values = stream().gaussian(100_000), np.full(100_000, 1.0, np.float32)
+    found = np.empty(100_000, np.float32)
+    assert put(values, noise, np.float32(1.0), 2.0**25, 1.0, found)
+    exact = (np.rint(noise * 2.0**25) + 1).astype(np.float32)
+    assert (np.abs(found) > 2**24).sum() > 10_000
+    assert (found == exact).all()
+    rounded_first = np.rint(noise * 2.0**25).astype(np.float32) + values
+    assert (found != rounded_first).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_shorter_sums_are_noised_too(dtype):
+    found = noised({"a": torch.full((10_000,), 2.0, dtype=dtype)})["a"]
+    assert found.dtype == torch.float32
+    deviation = noise_deviation(1.5, 2.0, 10_000)
+    assert stats.kstest((found.numpy() - 2) / deviation, "norm").pvalue > 1e-4
+
+
+def test_a_sum_that_is_not_of_floating_point_numbers_is_refused():
+    with pytest.raises(PrivacyError, match=r"torch\.int64 at 'a'"):
+        noised({"a": torch.ones(3, dtype=torch.int64)})
+
+
+def test_a_sum_that_single_precision_cannot_hold_is_refused():
+    with pytest.raises(PrivacyError, match="finite"):
+        noised({"a": torch.tensor([3e39], dtype=torch.float64)})
+
+
+def test_two_threads_never_draw_the_same_words():
+    before, source = sys.getswitchinterval(), stream()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            drawn = list(pool.map(lambda _: int(source.words(1)[0]), range(20_000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(drawn)) == 20_000
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
