@@ -155,7 +155,9 @@ def main() -> None:
         error.show()
         sys.exit(ExitCode.BAD_INPUT)
     except click.ClickException as error:
-        _end(f"{error.format_message()} (tacit --help lists the commands.)", ExitCode.BAD_INPUT)
+        said, *hints = error.format_message().split(" Did you mean")  # Typer's hint, and click's
+        hint = f" Did you mean{hints[0]}" if hints else ""
+        _end(f"{said}{hint} (tacit --help lists the commands.)", ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         _end("Stopped.", ExitCode.INTERRUPTED, debug)
     except TacitError as error:

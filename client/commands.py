@@ -9,13 +9,14 @@ import typer
 from client import tables
 from client.personal_files import finish, place_for
 from client.personalise import Wish, personalise
-from client.predict import by_person, measure, predict, write_probabilities
+from client.predict import by_person, check_ending, measure, predict, write_probabilities
 from common.console import open_console
 from common.errors import ExitCode
 
 app = typer.Typer()
 console = open_console()
 
+PREDICTIONS = Path("predictions.parquet")
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Manifest = Annotated[Path, typer.Argument(help="A manifest: .csv or .parquet.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0 …")]
@@ -28,11 +29,12 @@ Encoders = Annotated[
 def predict_command(
     run: Run,
     manifest: Manifest,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path("predictions.parquet"),
+    out: Annotated[Path, typer.Option(help="Ends in .parquet or .csv.")] = PREDICTIONS,
     device: Device = "auto",
     encoder: Encoders = None,
 ) -> None:
     """Write class probabilities for every clip of a manifest, with the model of a finished run."""
+    check_ending(out)
     found = predict(run, manifest, labels=False, device=device, encoders=encoder or ())
     write_probabilities(found, out)
     console.print(f"{len(found.data)} clips of {len(found.data.person_ids)} persons in {out}.")
@@ -46,7 +48,7 @@ def evaluate_command(
     found = predict(run, manifest, labels=True, device=device, encoders=encoder or ())
     figures, people = measure(found), tables.persons(by_person(found))
     parts = tables.figures(figures), tables.confusion(figures.classes), people
-    console.print(*parts, sep="\n")
+    console.print(*parts, *tables.may_have_trained(found), sep="\n")
 
 
 @app.command("personalise")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from pyarrow import csv
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -122,6 +123,7 @@ def write_probabilities(predicted: Predicted, out: Path) -> None:
     The columns are sample_id and person_id; label (the likeliest) and p_CLASS; value_DIMENSION in
     the study's range; yes_LABEL, how likely it holds.
     """
+    check_ending(out)
     data, said, targets = predicted.data, predicted.said, targets_of(predicted.study)
     columns: dict[str, object] = {
         "sample_id": list(data.sample_ids),
@@ -136,8 +138,21 @@ def write_probabilities(predicted: Predicted, out: Path) -> None:
         kind = "yes" if scale.is_label else "value"
         columns[f"{kind}_{name}"] = scale.least + place_N * np.float32(scale.span)
     out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), out)
+    if out.suffix == ".csv":
+        csv.write_csv(pa.table(columns), out)
+    else:
+        pq.write_table(pa.table(columns), out)
     out.chmod(0o600)
+
+
+def check_ending(out: Path) -> None:
+    """Refuse a file of probabilities whose ending says something else than it will be.
+
+    Raises:
+        ConfigError: neither .parquet nor .csv.
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"{out}: expected a file ending in .parquet or .csv.")
 
 
 def measure(predicted: Predicted) -> Evaluation:

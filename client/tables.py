@@ -11,7 +11,7 @@ from client.data.check import CheckReport
 from client.data.importers.writing import ImportReport
 from client.data.rated import Rated
 from client.personalise import Personal
-from client.predict import PersonRow
+from client.predict import PersonRow, Predicted
 from common.affect import Evaluation, Metrics, headline, main_figures
 from common.affect.classes import CONFIDENCE
 from common.affect.figures import figures_of
@@ -136,6 +136,16 @@ def persons(rows: tuple[PersonRow, ...]) -> Table:
         away = (f"{100 * row.error:.1f}",) if has_error else ()
         table.add_row(row.person_id, str(row.clips), *cells, *away)
     return table
+
+
+def may_have_trained(found: Predicted) -> Iterator[str]:
+    """A warning where clips are marked as training clips: what a model says of these flatters."""
+    trained = int((found.data.split_N == "train").sum())
+    if trained:
+        yield (
+            f"{trained} of {len(found.data)} clips are marked split=train: if the model learned "
+            "from these persons, the figures flatter. Evaluate on persons that it never saw."
+        )
 
 
 def personal(found: Personal, record: Mapping[str, Any]) -> tuple[Table | str, ...]:

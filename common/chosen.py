@@ -1,4 +1,4 @@
-"""Some of a study's modalities alone: `modalities=audio,text` keeps these and drops the rest."""
+"""What is typed on top of a study: `modalities=audio,text` keeps these alone; idle settings."""
 
 import difflib
 import re
@@ -43,3 +43,23 @@ def with_only(study: Study, names: tuple[str, ...]) -> Study:
             )
     kept = {name: study.modalities[name] for name in names or study.modalities}
     return replace(study, modalities=kept)
+
+
+def check_heeded(study: Study, overrides: Iterable[str]) -> None:
+    """Refuse settings of privacy that somebody typed and that this study would not heed.
+
+    Args:
+        study: with the overrides.
+        overrides: key=value pairs; privacy.mode=none among them says that it is meant.
+
+    Raises:
+        ConfigError: a key of privacy, while the study trains without any.
+    """
+    given = [pair.partition("=")[0].strip() for pair in overrides]
+    idle = [key for key in given if key.startswith("privacy.")]
+    if idle and study.privacy.mode == "none" and "privacy.mode" not in given:
+        raise ConfigError(
+            f"{idle[0]} would change nothing: {study.name} trains without privacy. Add "
+            "privacy.mode=distributed (noise that sites share) or privacy.mode=local (noise at "
+            "each site); privacy.mode=none says that none is meant."
+        )

@@ -63,6 +63,7 @@ def find_study(name: str, own: Path | None = None) -> Path:
         if path.is_file():
             return path
     near = difflib.get_close_matches(name, study_names(), n=1, cutoff=0.4)
+    near = [f"{name}.yaml"] if Path(f"{name}.yaml").is_file() else near
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ConfigError(
         f"There is no study {name!r}.{hint} Known studies: {', '.join(study_names())}; "

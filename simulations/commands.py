@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from client.draft import UNDER_PRIVACY, draft_study
+from common.chosen import check_heeded
 from common.config import Study
 from common.errors import ConfigError
 from common.settings import differences_yaml, load_study, study_names
@@ -57,6 +58,7 @@ def simulate_command(
 ) -> None:
     """Run a study over simulated sites and report it."""
     chosen = load_study(study, settings or ())
+    check_heeded(chosen, settings or ())
     where = data or Path("data") / chosen.name
     with following(chosen.name, chosen.training.num_server_rounds) as watch:
         run = simulate(
@@ -94,6 +96,7 @@ def crossval_command(
 ) -> None:
     """Run a study over folds of persons (or seeds) and say mean and spread."""
     chosen = load_study(study, settings or ())
+    check_heeded(chosen, settings or ())
     check_folds(folds)
     runs = variants(chosen, folds or chosen.split.folds, seeds)
     where, target = data or Path("data") / chosen.name, _out(chosen, out)

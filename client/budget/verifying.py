@@ -56,10 +56,16 @@ def verify(place: Place, kept: tuple[KeptHead, ...] | None = None) -> Finding:
     """
     site = place.folder
     try:
-        view = look(site)
+        view, mine = look(site), heads_of(site, kept)
+        traces = [path.name for path in (site.heads, site.locks, site.audit) if path.exists()]
+        if view is None and not mine and not traces:  # it never took part in anything
+            return Finding(place.label, site.name, Head(0, ""), 0, (), "", None)
         if view is None:
-            raise LedgerError(f"{site.ledger}: there is no ledger to verify")
-        mine = heads_of(site, kept)
+            said = ", ".join(traces) or "a head that was kept"
+            raise LedgerError(
+                f"{site.ledger}: the ledger is gone, though {said} tells that this site took part; "
+                "restore the newest copy"
+            )
         signers = _signers(site, mine)
         for head in mine:
             _hold(view, head)

@@ -145,7 +145,8 @@ def survey(
     if asked.classes or scales:
         problems += [(0, said) for said in missing_targets(read_table(path).columns, asked)]
     if not manifest.rows:
-        problems.append((0, "no row may be used"))
+        said = "no row may be used" if manifest.left_out else "there is no row below the header"
+        problems.append((0, said))
     found = probe(manifest)
     problems += found.problems
     found.notes += _odd_labels(manifest, classes)

@@ -153,6 +153,11 @@ def survey_manifest(
     asked = Asked(classes, scales, is_required=labels, votes=votes)
     missing = [*_missing(table, wanted, labels, bool(scales))]
     missing += missing_targets(table.columns, asked) if labels and (scales or votes) else ()
+    if missing:
+        missing.append(
+            f"its columns are {', '.join(table.columns)}; `tacit data import csv {path} OUT "
+            "-o person_id=COLUMN` gives others these names"
+        )
     refuse([f"{path}: {problem}" for problem in missing])
     rows: list[Row] = []
     left_out: dict[str, int] = {}

@@ -46,6 +46,8 @@ def read_table(path: Path) -> Table:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file; expected a manifest ending in .csv or .parquet")
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; expected a manifest, such as {path / 'manifest.csv'}")
     check_size(path, MAX_TABLE_BYTES)
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
@@ -128,6 +130,11 @@ def _number(value: Any) -> float:
 
 
 def _columns(path: Path, names: list[str]) -> tuple[str, ...]:
+    if len(names) == 1 and (parting := next((c for c in ";\t|" if c in names[0]), "")):
+        raise DataError(
+            f"{path}: cells seem to be parted by {parting!r}; expected commas (or a .tsv file with "
+            "tabs): save it as CSV with commas"
+        )
     if not names:
         raise DataError(f"{path}: the file is empty; expected a header with sample_id, person_id …")
     doubled = sorted({name for name in names if names.count(name) > 1})

@@ -63,7 +63,7 @@ def gate_purpose(policy: SitePolicy, study: Study) -> None:
         PolicyRefused: it is emotion inference at work or in education and the policy claims no
             exception, or it is not one that the policy lists.
     """
-    if is_prohibited(study.purpose) and not _is_excepted(policy):
+    if is_prohibited(study.purpose) and not is_excepted(policy):
         raise refused(
             f"The purpose {study.purpose!r} is emotion inference at work or in education, which "
             "the EU AI Act, Article 5(1)(f), prohibits except for medical or safety reasons.",
@@ -93,7 +93,8 @@ def plain(text: str) -> str:
     return re.sub(r"[\W\d_]+", " ", seen).strip()
 
 
-def _is_excepted(policy: SitePolicy) -> bool:
+def is_excepted(policy: SitePolicy) -> bool:
+    """Whether a policy claims an exception of the law, and says who signed for it."""
     claimed = policy.exception
     signed = claimed.reference.strip() and claimed.signed_by.strip()
     return claimed.kind in EXCEPTIONS and bool(signed)

@@ -126,7 +126,7 @@ def stop_command(folder: Folder) -> None:
 def status_command(folder: Folder) -> None:
     """Show what the site is doing and what is left of its budget; exit code 1 without a runner."""
     table = import_module(SCREENS).status(folder)
-    console.print(table or f"The runner of {folder} does not answer.")
+    console.print(table or f"The runner of {folder} does not answer: tacit site start {folder}.")
     if table is None:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -21,6 +21,7 @@ from client.budget.verifying import hold_to_own_head
 from client.data.table import read_table
 from client.folder import open_site
 from client.policy import shut_by
+from client.policy.purpose import is_excepted, is_prohibited
 from client.site.audit_log import AUDIT_LOG
 from client.site.audit_log import check as check_audit_log
 from client.site.bundles import approved
@@ -88,6 +89,12 @@ def _keys(root: Path) -> tuple[str, str]:
 
 def _policy(root: Path) -> tuple[str, str]:
     policy = open_site(root).policy
+    unlawful = [name for name in policy.purposes if is_prohibited(name)]
+    if unlawful and not is_excepted(policy):
+        return "wrong", (
+            f"purpose {unlawful[0]!r} is refused whatever stands in policy.yaml (EU AI Act, "
+            "Article 5(1)(f)), but for a signed exception: docs/policy.md"
+        )
     shut = shut_by(policy, date.today())
     if shut:
         return "look", f"policy.yaml refuses every study as it stands: see {', '.join(shut)}"

@@ -57,8 +57,10 @@ def supernode_command(root: Path) -> list[str]:
     """How Flower's SuperNode is started for this site; no secret stands in it.
 
     Raises:
-        ConfigError: no coordinator is pinned yet.
+        ConfigError: this is no site's folder, or no coordinator is pinned yet.
     """
+    if not (root / "policy.yaml").is_file():
+        raise ConfigError(f"{root} is not a site's folder: it holds no policy.yaml.")
     card = pinned_card(root)
     if card is None:
         raise ConfigError(f"{root} trusts no coordinator yet: run tacit site trust first.")

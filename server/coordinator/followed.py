@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.affect import headline, is_told, read_described
+from common.chosen import check_heeded
 from common.console import open_console
 from common.settings import load_study
 from server.coordinator.runs import Asked, asked_in, resume, submit
@@ -36,6 +37,7 @@ def run(
         port: that Prometheus is answered at; 0 for none.
     """
     chosen = load_study(study, settings, folder / "studies")
+    check_heeded(chosen, settings)
     root = out or folder / "runs" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     asked = Asked(chosen.name, settings, wait_s)
     with measured(root, chosen.name, say, is_on=metrics, port=port) as watch:

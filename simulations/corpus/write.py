@@ -140,10 +140,15 @@ def read_corpus(out: Path) -> CorpusReport:
             for site in told["sites"]
         )
         return CorpusReport(**{**told, "classes": tuple(told["classes"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError:
         raise ConfigError(
-            f"{path}: expected the description of a corpus, found {type(error).__name__}; "
-            "remove the folder, or name another one"
+            f"{out} was not written by `tacit corpus`: there is no {path.name} in it that can be "
+            "read. Nothing was changed; name another folder"
+        ) from None
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"{path} does not describe a corpus as this version writes it. Nothing was changed; "
+            "name another folder"
         ) from None
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -36,6 +37,32 @@ def test_the_parquet_file_says_what_the_model_says(open_run, manifest, tmp_path)
     assert np.array_equal(columns.astype(np.float32), found.shares)
     assert table["label"] == [classes[k] for k in columns.argmax(1)]
     assert table["person_id"][0] == "patient-hill-0"
+
+
+def test_a_csv_file_says_the_same(open_run, manifest, tmp_path):
+    found = predict(open_run.run.root, manifest, labels=False)
+    for name in ("a.csv", "a.parquet"):
+        write_probabilities(found, tmp_path / name)
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    expected = pq.read_table(tmp_path / "a.parquet").to_pandas()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), expected, check_dtype=False)
+
+
+def test_another_ending_is_refused_before_anything_is_read(open_run, tmp_path):
+    asked = ["predict", str(open_run.run.root), "nowhere.csv", "--out", str(tmp_path / "a.xlsx")]
+    with pytest.raises(ConfigError, match=r"a\.xlsx: expected .* \.parquet or \.csv"):
+        run.invoke(app, asked, catch_exceptions=False)
+
+
+def test_figures_of_training_clips_come_with_a_warning(open_run, manifest):
+    asked = ["evaluate", str(open_run.run.root), str(manifest)]
+    assert "split=train" not in run.invoke(app, asked).output
+    marked = manifest.with_name("marked.csv")
+    table = pd.read_csv(manifest).assign(split="")
+    table.loc[table.person_id == table.person_id[0], "split"] = "train"
+    table.to_csv(marked, index=False)
+    said = " ".join(run.invoke(app, [*asked[:2], str(marked)]).output.split())
+    assert f"{(table.split == 'train').sum()} of 48 clips are marked split=train" in said
 
 
 def test_figures_are_those_counted_by_hand(open_run, manifest, tiny_data):

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import client.train
 import server.optimizer
+from common.chosen import check_heeded
 from common.config import Modality, SitePolicy, Study
 from common.errors import ConfigError, ExitCode
 from common.rules import flat_keys
@@ -255,3 +257,20 @@ def test_a_name_that_is_no_name_finds_no_file(tmp_path, name):
     (tmp_path / "demo.yaml").write_text(find_study("demo").read_text())
     with pytest.raises(ConfigError, match="There is no study"):
         find_study(name, tmp_path / "studies")
+
+
+@pytest.mark.parametrize("pair", ["privacy.target_epsilon=4", "privacy.unit=record"])
+def test_privacy_that_nothing_would_heed_is_refused(pair):
+    """Or somebody who types an ε trains without privacy."""
+    with pytest.raises(ConfigError, match="trains without privacy"):
+        check_heeded(load_study("demo", ["privacy.mode=none", pair]), [pair])
+    for typed in (["privacy.mode=none", pair], ["training.num_server_rounds=3"]):
+        check_heeded(load_study("demo", ["privacy.mode=none", pair]), typed)
+    check_heeded(load_study("demo", ["privacy.mode=local", pair]), ["privacy.mode=local", pair])
+
+
+def test_a_study_s_file_that_lies_here_is_suggested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").touch()
+    with pytest.raises(ConfigError, match=r"Did you mean mine\.yaml\?"):
+        find_study("mine")

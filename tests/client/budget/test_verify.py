@@ -85,10 +85,28 @@ def test_one_bad_ledger_of_a_run_is_enough(charged, tacit):
     assert [one["sound"] for one in json.loads(out)["sites"]] == [True, False, True]
 
 
-def test_no_ledger_cannot_be_verified(federation, tacit):
+def test_a_site_that_never_took_part_has_spent_nothing(federation, tacit):
+    code, out, _ = tacit("verify", federation.folder(), "--json")
+    assert code == 0
+    assert json.loads(out)["sites"][0]["head"] == {"seq": 0, "digest": ""}
+
+
+@pytest.mark.parametrize("trace", ["peers.json", "locks.log", "audit.jsonl"])
+def test_a_ledger_that_is_gone_cannot_be_verified(federation, tacit, trace):
+    (federation.folder() / trace).touch()
     code, out, _ = tacit("verify", federation.folder(), "--json")
     assert code == 3
-    assert "no ledger to verify" in json.loads(out)["sites"][0]["problem"]
+    assert "the ledger is gone, though" in json.loads(out)["sites"][0]["problem"]
+
+
+def test_a_ledger_of_which_a_head_was_kept_cannot_be_gone(charged, tacit, tmp_path):
+    heads = tmp_path / "heads.json"
+    heads.write_text(heads_to_json([signed_head(charged.site(), AT)]))
+    for path in charged.folder().glob("ledger.sqlite*"):
+        path.unlink()
+    code, out, _ = tacit("verify", charged.folder(), "--heads", heads, "--json")
+    assert code == 3
+    assert "the ledger is gone" in json.loads(out)["sites"][0]["problem"]
 
 
 def test_an_older_copy_put_back_is_found_by_a_kept_head(charged, tacit, tmp_path):

@@ -251,7 +251,13 @@ def test_files_that_are_no_table(tmp_path):
     (tmp_path / "open.csv").write_text(HEADER + '\na,p,"never closed,joy\n')
     assert "not well-formed CSV" in refused(tmp_path / "open.csv")
     (tmp_path / "folder.csv").mkdir()
-    assert "regular file" in refused(tmp_path / "folder.csv")
+    assert f"such as {tmp_path / 'folder.csv' / 'manifest.csv'}" in refused(tmp_path / "folder.csv")
+    (tmp_path / "german.csv").write_text("sample_id;person_id;label\na;p;joy\n")
+    assert "parted by ';'; expected commas" in refused(tmp_path / "german.csv")
+    (tmp_path / "other.csv").write_text("clip,subject\na,p\n")
+    assert "its columns are clip, subject; `tacit data import csv" in refused(
+        tmp_path / "other.csv"
+    )
 
 
 def test_a_huge_sparse_table_is_refused_unread(tmp_path):

@@ -1,6 +1,7 @@
 """The doctor: each thing that can be wrong with a site is found, and says what to do."""
 
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -271,6 +272,20 @@ def test_a_ledger_that_is_gone_is_wrong(spent: Path) -> None:
     finding = found(spent)["ledger"]
     assert finding.state == "wrong"
     assert "the ledger is gone" in finding.said
+
+
+def test_a_purpose_that_the_law_refuses_needs_an_exception(site: Path) -> None:
+    policy = site / "policy.yaml"
+    text = re.sub(
+        r"(?m)^purposes:.*(\n *- .*)*", "purposes: [workplace wellbeing]", policy.read_text()
+    )
+    policy.write_text(text)
+    finding = found(site)["policy"]
+    assert finding.state == "wrong"
+    assert "'workplace wellbeing' is refused whatever stands in policy.yaml" in finding.said
+    claim = "exception: {kind: medical, reference: REC 3, signed_by: A. Officer}"
+    policy.write_text(f"{text}\n{claim}\n")
+    assert "is refused whatever" not in found(site)["policy"].said
 
 
 def test_more_persons_than_are_declared_are_told(site: Path) -> None:

@@ -163,4 +163,4 @@ def test_status_shows_study_round_contact_and_what_is_left(site, port, monkeypat
 def test_status_of_a_runner_that_does_not_answer_fails(site: Path) -> None:
     done = CliRunner().invoke(tacit.app, ["site", "status", str(site)])
     assert done.exit_code == 1
-    assert "does not answer" in done.output
+    assert "does not answer: tacit site start" in " ".join(done.output.split())
