@@ -1,6 +1,7 @@
 """How much each clip's target weighs in the loss, so that rare classes count as frequent ones."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from common.targets import Targets
 
 Values = NDArray[np.float32]
 Weigh = Callable[[Values], Values]
+"""Shares (N, C) -> a weight for each clip."""
 
 
 def balanced(data: SiteData, targets: Targets, weigh: Weigh) -> tuple[Values, Values]:
@@ -18,27 +20,67 @@ def balanced(data: SiteData, targets: Targets, weigh: Weigh) -> tuple[Values, Va
     Args:
         data: the clips.
         targets: the study's.
-        weigh: shares (N, C) -> a weight for each clip.
+        weigh: what weighs clips by their shares.
 
     Returns:
         targets (N, T) and a weight for each clip that goes with all of them; where a study asks
         for classes alone, the targets are as they were.
     """
-    y_NT, first = data.y_NC, len(targets.classes)
-    if not targets.scales:
-        return y_NT, weigh(y_NT)
-    y_NT = y_NT.copy()
-    blocks = [slice(0, first)] if first else []
+    return _weighed(data, targets, lambda _columns: weigh)
+
+
+def balanced_over_sites(
+    data: SiteData, targets: Targets, counts_T: Values
+) -> tuple[Values, Values]:
+    """Weigh a site's targets as `balanced` does, by their frequency over all sites.
+
+    Args:
+        data: the clips.
+        targets: the study's.
+        counts_T: how much of each target the training clips of all sites hold.
+    """
+
+    def weigh_of(columns: slice) -> Weigh:
+        return partial(weights_over_sites, counts_C=counts_T[columns])
+
+    return _weighed(data, targets, weigh_of)
+
+
+def balanced_columns(targets: Targets) -> list[slice]:
+    """The columns that are weighed together: the classes, and each label's yes and no."""
+    first = len(targets.classes)
     start = first + 2 * len(targets.dimensions)
-    blocks += [slice(k, k + 2) for k in range(start, targets.columns, 2)]
-    for block in blocks:
-        y_NT[:, block] *= weigh(y_NT[:, block])[:, None]
+    labels = [slice(k, k + 2) for k in range(start, targets.columns, 2)]
+    return [slice(0, first), *labels] if first else labels
+
+
+def _weighed(
+    data: SiteData, targets: Targets, weigh_of: Callable[[slice], Weigh]
+) -> tuple[Values, Values]:
+    y_NT = data.y_NC
+    if not targets.scales:
+        return y_NT, weigh_of(slice(None))(y_NT)
+    y_NT = y_NT.copy()
+    for columns in balanced_columns(targets):
+        y_NT[:, columns] *= weigh_of(columns)(y_NT[:, columns])[:, None]
     return y_NT, np.ones(len(data), dtype=np.float32)
 
 
 def weights_by_site(y_NC: Values) -> Values:
     """Inverse class frequency over all clips of the site, mean 1; only without privacy."""
     return _inverse_frequency(y_NC)
+
+
+def weights_over_sites(y_NC: Values, counts_C: Values) -> Values:
+    """Inverse class frequency over all clips of all sites, mean 1 over those; without privacy.
+
+    Guarantees:
+        Over the clips that were counted, the weights of each class that occurs add up alike. A
+        class that nobody counted weighs nothing.
+    """
+    inverse_C = np.divide(1.0, counts_C, out=np.zeros_like(counts_C), where=counts_C > 0)
+    occurring = max(int((counts_C > 0).sum()), 1)
+    return np.asarray(y_NC @ inverse_C * (counts_C.sum() / occurring), dtype=np.float32)
 
 
 def weights_by_person(y_NC: Values, person_N: NDArray[np.int64]) -> Values:

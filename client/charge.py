@@ -11,8 +11,9 @@ from common.errors import BudgetSpent, OutOfOrder, Replayed
 from common.privacy.events import Event, ExactThroughSecureSum, Unit
 from common.privacy.ledger import Opening, Reservation
 from common.secagg.roster import Context
+from common.targets import counts_classes
 
-WHAT = {"statistics": "feature statistics", "train": "training", "evaluate": "evaluation counts"}
+WHAT = {"train": "training", "evaluate": "evaluation counts"}
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def _reserve(session: Session, context: Context) -> Reservation:
             session.study.name,
             event_of(session, context.task),
             round=context.round,
-            what=WHAT[context.task],
+            what=what_of(session.study, context.task),
             run=context.run,
             attempt=context.attempt,
             max_grad_norm=session.study.privacy.max_grad_norm if context.task == "train" else 0.0,
@@ -58,10 +59,21 @@ def event_of(session: Session, task: str) -> Event:
     study = session.study
     if task == "train" and study.privacy.mode != "none":
         return round_event(study, len(session.roster), session.parameters)
-    what = "model updates" if task == "train" else WHAT[task]
+    what = "model updates" if task == "train" else what_of(study, task)
     if task == "evaluate" and (study.dimensions or study.labels or _votes(study)):
         what = f"{what} and sums of ratings"
     return ExactThroughSecureSum(what, session.site.policy.min_persons)
+
+
+def what_of(study: Study, task: str) -> str:
+    """What a task releases, in words; which numbers, of what is summed before the first round."""
+    if task in WHAT:
+        return WHAT[task]
+    parts = {
+        "feature statistics": study.normalise == "federated",
+        "counts of classes": counts_classes(study),
+    }
+    return " and ".join(name for name, is_asked in parts.items() if is_asked)
 
 
 def _votes(study: Study) -> bool:

@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.balance import balanced, weights_by_person, weights_by_site
+from client.balance import (
+    balanced,
+    balanced_columns,
+    balanced_over_sites,
+    weights_by_person,
+    weights_by_site,
+)
 from client.charge import charge
 from client.data.arrays import SiteData
 from client.evaluate import evaluation_counts
@@ -26,6 +32,8 @@ from client.train import (
     train_privately,
 )
 from common.budget import grid_of
+from common.class_counts import COUNTS, counts_lane
+from common.config import Study
 from common.parameters import Arrays, to_arrays
 from common.privacy.discrete import discrete_gaussian_table, round_to_grid, sample_share
 from common.privacy.mechanism import CryptoStream
@@ -35,7 +43,7 @@ from common.secagg.masks import Words
 from common.secagg.roster import Context
 from common.standardise import statistics_lanes
 from common.sums import statistics_shapes
-from common.targets import targets_of
+from common.targets import counts_classes, targets_of
 
 Entropy = Callable[[int], bytes]
 
@@ -93,10 +101,22 @@ def _persons(data: SiteData, rows: NDArray[np.bool_] | slice = slice(None)) -> i
 
 def _statistics(session: Session, model: Arrays, entropy: Entropy) -> Words:
     del model
-    layout = session.member.policy.layouts["statistics"]
+    study, layout = session.study, session.member.policy.layouts["statistics"]
     data = enough(session, session.train_data)
-    names = tuple(statistics_shapes(session.study))
-    return ring.encode(layout, {}, {}, statistics_lanes(data.x, presence(data), names), entropy)
+    lanes = statistics_lanes(data.x, presence(data), tuple(statistics_shapes(study)))
+    if counts_classes(study):
+        lanes |= counts_lane(_known_of_enough(session, data))
+    return ring.encode(layout, {}, {}, lanes, entropy)
+
+
+def _known_of_enough(session: Session, data: SiteData) -> NDArray[np.float32]:
+    """The targets (N, T) that are balanced, without those that fewer than min_persons have."""
+    counted_NT = np.zeros_like(data.y_NC)
+    for columns in balanced_columns(targets_of(session.study)):
+        share_NC = data.y_NC[:, columns]
+        if _persons(data, share_NC.max(axis=1, initial=0) > 0) >= session.site.policy.min_persons:
+            counted_NT[:, columns] = share_NC
+    return counted_NT
 
 
 def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
@@ -109,29 +129,55 @@ def _evaluate(session: Session, model: Arrays, entropy: Entropy) -> Words:
 
 def _train(session: Session, model: Arrays, entropy: Entropy) -> Words:
     data = session.load(model, session.train_data)
-    work = {"none": _train_openly, "local": _train_locally, "distributed": _one_shared_step}
+    work: dict[str, Callable[[Session, SiteData, Entropy], Words]] = {
+        "none": partial(_train_openly, counts_T=model.get(COUNTS)),
+        "local": _train_locally,
+        "distributed": _one_shared_step,
+    }
     with dropout_from(int.from_bytes(entropy(7), "little"), session.device):
         return work[session.study.privacy.mode](session, data, entropy)
 
 
-def _train_openly(session: Session, data: SiteData, entropy: Entropy) -> Words:
+def _train_openly(
+    session: Session, data: SiteData, entropy: Entropy, counts_T: NDArray[np.float32] | None
+) -> Words:
     before = to_arrays(session.model)
-    data = tune_openly(session, data, entropy)
+    data = tune_openly(session, data, entropy, counts_T)
     return _encode_update(session, before, _clips_by_group(session, data), entropy)
 
 
-def tune_openly(session: Session, data: SiteData, entropy: Entropy) -> SiteData:
-    """Train the session's model on a site's clips, in place; returns those that it learned from."""
+def tune_openly(
+    session: Session,
+    data: SiteData,
+    entropy: Entropy,
+    counts_T: NDArray[np.float32] | None = None,
+) -> SiteData:
+    """Train the session's model on a site's clips, in place; returns those that it learned from.
+
+    Args:
+        session: the site in this run.
+        data: its clips.
+        entropy: orders the batches.
+        counts_T: what all sites hold of each target, where weights go by that; else by the site.
+    """
     study, data = session.study, enough(session, data)
     weight_N = np.ones(len(data), dtype=np.float32)
     if study.training.balance_classes and len(data):
-        y_NC, weight_N = balanced(data, targets_of(study), weights_by_site)
+        y_NC, weight_N = _balanced_openly(study, data, counts_T)
         data = replace(data, y_NC=y_NC)
     generator = torch.Generator().manual_seed(int.from_bytes(entropy(7), "little"))
     if len(data):
         batch = to_batch(data, weight_N, session.device)
         train_openly(session.model, batch, study, generator, session.arithmetic)
     return data
+
+
+def _balanced_openly(
+    study: Study, data: SiteData, counts_T: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if counts_T is None:
+        return balanced(data, targets_of(study), weights_by_site)
+    return balanced_over_sites(data, targets_of(study), counts_T)
 
 
 def _train_locally(session: Session, data: SiteData, entropy: Entropy) -> Words:

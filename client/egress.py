@@ -11,7 +11,7 @@ from typing import Any
 
 from flwr.app import Message
 
-from client.charge import WHAT
+from client.charge import what_of
 from client.session import Session
 from common.errors import PrivacyError, ProtocolError
 from common.secagg.checks import COORDINATOR
@@ -76,7 +76,7 @@ def check_receipt(stage: str, reply: Reply, session: Session, state: State | Non
             run=now.run,
             round=now.round + state.step,
             attempt=now.attempt,
-            what=WHAT[now.task],
+            what=what_of(session.study, now.task),
         )
         if is_charged:
             return

@@ -23,6 +23,7 @@ from client.session import Session, manifest_stamp
 from client.train import dropout_from, to_batch
 from common.affect import Evaluation, headline
 from common.budget import resolved, round_event
+from common.class_counts import COUNTS
 from common.config import Study, Training
 from common.errors import ConfigError, PolicyRefused, ProtocolError
 from common.keys import read_roster
@@ -147,6 +148,7 @@ def personalise(run: Path, root: Path, wish: Wish) -> Personal:
     """
     site, (study, model, statistics) = open_site(root), finished(run)
     arrays = {**to_arrays(model), **statistics}
+    arrays.pop(COUNTS, None)
     session = _gated(site, study, wish)
     _accept(session, arrays, wish.part)
     with _charged(session):
@@ -191,6 +193,7 @@ def _as_tuned(study: Study, wish: Wish) -> Study:
         local_steps=wish.rounds,
         local_epochs=wish.rounds,
         learning_rate=wish.learning_rate,
+        balance_over="site",
     )
     if wish.epsilon is None:
         return replace(study, training=training)

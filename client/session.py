@@ -31,7 +31,7 @@ from common.privacy.ledger import Ledger
 from common.secagg.roster import Member, Roster
 from common.settings import load_study
 from common.standardise import check_statistics, split, standardise
-from common.sums import parameters_of, policy_for, statistics_shapes
+from common.sums import counts_shape, parameters_of, policy_for, statistics_shapes
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ class Session:
             ProtocolError: they are not; nothing was charged and no data was read.
         """
         weights, statistics = split(arrays)
-        are_expected = self.study.normalise == "federated"
-        check_statistics(statistics, statistics_shapes(self.study) if are_expected else {})
+        check_statistics(statistics, statistics_shapes(self.study), counts_shape(self.study))
         load_arrays(self.model, weights)
 
     def load(self, arrays: Arrays, data: SiteData) -> SiteData:

@@ -64,8 +64,11 @@ class Training:
         server_learning_rate: of the coordinator's optimizer.
         server_momentum: of the coordinator's optimizer, 0 to 1.
         evaluate_every: rounds between two federated evaluations; the last round always evaluates.
-        balance_classes: weight each class by its inverse frequency at the site; of each label,
-            yes and no likewise.
+        balance_classes: weight each class by its inverse frequency; of each label, yes and no
+            likewise.
+        balance_over: over which clips such a frequency is counted: of the "site", or of
+            "all_sites" (their counts through the secure sum; only where privacy.mode is none).
+            Under privacy it is counted within each person.
         class_target: what raters' votes become: "given" (label_dist where a row has it, label
             else), "raters" (label_dist, which every labelled row must have; evaluation compares
             distributions as well) or "majority" (the class or answer with the most votes).
@@ -89,6 +92,7 @@ class Training:
     precision: str = "float32"
     compile: bool = False
     class_target: str = field(default="given", metadata=LATER)
+    balance_over: str = field(default="site", metadata=LATER)
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,7 @@ STUDY_RULES: tuple[Rule, ...] = (
     ("training.evaluate_every", *_between(1, 100_000)),
     ("training.precision", *_one_of("float32", "bfloat16")),
     ("training.class_target", *_one_of("given", "raters", "majority")),
+    ("training.balance_over", *_one_of("site", "all_sites")),
     ("privacy.mode", *_one_of("none", "local", "distributed")),
     ("privacy.unit", *_one_of("person", "record")),
     ("privacy.target_epsilon", *_between(0.01, 1000)),

@@ -21,7 +21,7 @@ from common.config import SitePolicy, Study
 from common.errors import ConfigError
 from common.rules import POLICY_RULES, STUDY_RULES, Entries, Named, Rule, flat_keys
 from common.sections import UNDER_PRIVACY, Section, sections
-from common.targets import check_targets
+from common.targets import check_targets, counts_classes
 from common.written import differences_yaml, plain
 
 __all__ = [
@@ -97,6 +97,11 @@ def load_study(name: str, overrides: Iterable[str] = (), own: Path | None = None
         raise ConfigError(
             f"{path}: normalise=federated releases exact statistics, so it cannot stand with "
             f"privacy.mode={study.privacy.mode}; expected normalise=none or normalise=person."
+        )
+    if study.privacy.mode != "none" and counts_classes(study):
+        raise ConfigError(
+            f"{path}: training.balance_over=all_sites releases exact counts of classes, so it "
+            f"cannot stand with privacy.mode={study.privacy.mode}; expected site."
         )
     return study
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from common.class_counts import COUNTS
 from common.errors import ProtocolError
 from common.inputs import Shape
 from common.parameters import Arrays
@@ -56,30 +57,36 @@ def from_lanes(lanes: Mapping[str, NDArray[np.int64]], names: tuple[str, ...]) -
 
 
 def split(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[Arrays, Arrays]:
-    """The model's own tensors, and the statistics that travel with them."""
+    """The model's own tensors, and the statistics and counts that travel with them."""
     as_float = {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
-    ours = {name: value for name, value in as_float.items() if name.startswith(PREFIX)}
+    ours = {n: v for n, v in as_float.items() if n.startswith(PREFIX) or n == COUNTS}
     return {name: v for name, v in as_float.items() if name not in ours}, ours
 
 
-def check_statistics(statistics: Arrays, shapes: Mapping[str, Shape]) -> None:
-    """Refuse statistics that are not the study's.
+def check_statistics(
+    statistics: Arrays, shapes: Mapping[str, Shape], counts_shape: Shape = ()
+) -> None:
+    """Refuse statistics and counts that are not the study's.
 
     Args:
         statistics: what came with the model.
         shapes: modality -> shape of its mean and scale; empty where there shall be none.
+        counts_shape: of the counts of classes; () where there shall be none.
 
     Raises:
         ProtocolError: a name, a shape or a value that does not fit.
     """
     parts = ("mean", "scale")
     expected = {f"{PREFIX}{name}.{part}": s for name, s in shapes.items() for part in parts}
+    expected |= {COUNTS: counts_shape} if counts_shape else {}
     for name in sorted(statistics.keys() | expected.keys()):
         if name not in expected or name not in statistics:
             raise ProtocolError(f"{name} is {'missing' if name in expected else 'not expected'}.")
         value = statistics[name]
         if value.shape != expected[name] or not np.isfinite(value).all():
             raise ProtocolError(f"{name}: expected {expected[name]} finite values.")
+    if COUNTS in expected and (statistics[COUNTS] < 0).any():
+        raise ProtocolError(f"{COUNTS}: expected no count below 0.")
 
 
 def standardise(

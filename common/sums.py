@@ -14,11 +14,14 @@ from common.models.registry import build
 from common.parameters import group_of, trainable_names
 from common.secagg.layout import Exact, Layout, Real, Weight
 from common.secagg.roster import Policy, Roster
+from common.targets import counts_classes, targets_of
 
 FIXED_POINT = 1 << 20
 """Statistics are summed as integers, in units of 2^-20."""
 LARGEST_SUM = 1 << 62
 """What a lane of products may come to over all sites."""
+CLASS_COUNTS = "class_counts"
+"""The lane of how much of each target all training clips hold, in fixed point."""
 LARGEST_INPUT = 1 << 10
 """Inputs are cut to ±2^10 in statistics, so that one clip cannot fill a lane."""
 
@@ -31,7 +34,7 @@ def policy_for(study: Study, roster: Roster) -> Policy:
     """
     sites = len(roster)
     layouts = {"train": train_layout(study, sites), "evaluate": evaluate_layout(study, sites)}
-    if study.normalise == "federated":
+    if gathers_statistics(study):
         layouts["statistics"] = statistics_layout(study, sites)
     secure, privacy = study.secure_aggregation, study.privacy
     floor = f"{privacy.mode} {privacy.unit} {privacy.target_epsilon!r} {privacy.target_delta!r}"
@@ -89,16 +92,33 @@ def evaluate_layout(study: Study, sites: int) -> Layout:
 
 
 def statistics_layout(study: Study, sites: int) -> Layout:
-    """Count, sum and sum of squares of every input feature, in fixed point."""
+    """Count, sum and sum of squares of input features, and counts of classes, in fixed point.
+
+    Each is in it only where the study asks for it.
+    """
     lanes: list[Exact] = []
     for name, shape in statistics_shapes(study).items():
         lanes += [Exact(f"count/{name}"), Exact(f"sum/{name}", shape)]
         lanes += [Exact(f"square/{name}", shape, 1 << 56)]
+    if counts_classes(study):
+        lanes.append(Exact(CLASS_COUNTS, counts_shape(study)))
     return Layout(sites, exacts=tuple(lanes))
 
 
+def gathers_statistics(study: Study) -> bool:
+    """Whether sites sum up something before the first round."""
+    return study.normalise == "federated" or counts_classes(study)
+
+
+def counts_shape(study: Study) -> Shape:
+    """One count for each column of the targets; none where classes are not counted."""
+    return (targets_of(study).columns,) if counts_classes(study) else ()
+
+
 def statistics_shapes(study: Study) -> dict[str, Shape]:
-    """The features of each modality that are normalised, over clips and time; not images."""
+    """The features of each modality that all sites normalise together; never of images."""
+    if study.normalise != "federated":
+        return {}
     shapes = input_shapes(study).items()
     return {name: shape[-1:] for name, shape in shapes if len(shape) in (1, 2)}
 

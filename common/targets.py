@@ -80,6 +80,11 @@ def targets_of(study: Study) -> Targets:
     )
 
 
+def counts_classes(study: Study) -> bool:
+    """Whether sites count their targets together before the first round, to balance them."""
+    return study.training.balance_classes and study.training.balance_over == "all_sites"
+
+
 def asked_for(study: Study) -> str:
     """What a study asks for, in a line."""
     return ", ".join((*study.classes, *study.dimensions, *study.labels))

@@ -10,13 +10,14 @@ from safetensors.numpy import save
 
 from common.affect import Evaluation, described, read_evaluation
 from common.budget import grid_of
+from common.class_counts import counts_from_lane
 from common.config import Study
 from common.files import write_atomically
 from common.models.registry import build
 from common.parameters import Arrays, to_arrays
 from common.secagg.ring import Decoded, FloatArray
 from common.standardise import from_lanes, split
-from common.sums import parameters_of, statistics_shapes
+from common.sums import gathers_statistics, parameters_of, statistics_shapes
 from server.checkpoint import (
     CHECKPOINT,
     Checkpoint,
@@ -54,16 +55,17 @@ def federate(sums: Sums, folder: Path, report: Report, begun: Checkpoint | None 
 
 def first_checkpoint(study: Study, origin: Origin | None = None) -> Checkpoint:
     """A run before its first sum, with the study's initial model."""
-    pending = "statistics" if study.normalise == "federated" else ""
+    pending = "statistics" if gathers_statistics(study) else ""
     return Checkpoint(0, to_arrays(build(study)), pending=pending, origin=origin or Origin())
 
 
 def step(sums: Sums, now: Checkpoint) -> Checkpoint:
-    """A run one sum further: feature statistics, a training round, or its evaluation."""
+    """A run one sum further: statistics, a training round, or its evaluation."""
     if now.pending == "statistics":
         names = tuple(statistics_shapes(sums.study))
         lanes = sums.over("statistics", 1, now.model, 1).decoded.exacts
-        return replace(now, model=now.model | from_lanes(lanes, names), pending="")
+        found = from_lanes(lanes, names) | counts_from_lane(lanes)
+        return replace(now, model=now.model | found, pending="")
     started = time.monotonic()
     if now.pending == "evaluate":
         *before, line = now.history

@@ -9,6 +9,7 @@ from client.policy.refusing import refused
 from common.config import SitePolicy, Study
 from common.inputs import encoders_of
 from common.rules import SUITES
+from common.targets import counts_classes
 
 TASKS = ("statistics", "train", "evaluate")
 
@@ -120,6 +121,12 @@ def _privacy(policy: SitePolicy, study: Study) -> None:
             "normalise=federated releases exact statistics of the training clips.",
             "no key allows it",
             "under differential privacy the study needs normalise=none or normalise=person.",
+        )
+    if study.privacy.mode != "none" and counts_classes(study):
+        raise refused(
+            "training.balance_over=all_sites releases exact counts of the training clips' classes.",
+            "no key allows it",
+            "under differential privacy the study needs training.balance_over=site.",
         )
     if study.privacy.mode != "none":
         _guarantee(policy, study)

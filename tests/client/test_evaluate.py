@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from client.balance import balanced, weights_by_person, weights_by_site
+from client.balance import balanced, balanced_over_sites, weights_by_person, weights_by_site
 from client.data.arrays import SiteData
 from client.evaluate import Truth, evaluation_counts, say
 from client.train import to_batch
@@ -99,6 +99,17 @@ def test_unknown_targets_are_no_truth(data):
     assert np.isnan(truth.place_NK[0]).all()
     assert np.isnan(truth.place_NK[data.person_N > 1, 1]).all()
     assert np.isfinite(truth.place_NK[1:, 0]).all()
+
+
+def test_balance_over_sites_weighs_each_label_by_its_own_counts(data):
+    targets = targets_of(STUDY)
+    halves = [data.take(np.arange(len(data)) % 2 == part) for part in (0, 1)]
+    counts_T = data.y_NC.sum(0)
+    parts = [balanced_over_sites(half, targets, counts_T)[0] for half in halves]
+    whole = balanced(data, targets, weights_by_site)[0]
+    for part, half in enumerate(parts):
+        assert half == pytest.approx(whole[np.arange(len(data)) % 2 == part], rel=1e-5)
+    assert not np.allclose(parts[0], balanced(halves[0], targets, weights_by_site)[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("by_person", [True, False])

@@ -108,6 +108,19 @@ def test_what_is_tuned_stays_in_a_private_folder_with_its_record(base, lay_site,
     assert record["before"]["metrics"]["persons"] == record["persons_held_out"] == 2
 
 
+@pytest.mark.parametrize("wish", [OPENLY, PRIVATELY], ids=["openly", "privately"])
+def test_a_model_whose_classes_were_counted_over_all_sites_is_tuned_by_the_sites_own(
+    run_tiny, lay_site, wish
+):
+    base = run_tiny("training.num_server_rounds=1", "training.balance_over=all_sites").run.root
+    folder = lay_site()
+    found = personalise(base, folder, wish)
+    assert found.training.balance_over == "site"
+    place = place_for(None, folder, base)
+    finish(found, place, keep_worse=True)
+    assert set(load_file(place / "model.safetensors")) == set(load_file(base / "model.safetensors"))
+
+
 @pytest.mark.parametrize("only", ["head", "all"])
 def test_the_head_alone_moves_where_that_is_asked(write_run, lay_site, only):
     deep = ("model.fusion=masked_mean", "model.hidden=8", "model.width=8")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.balance import weights_by_person, weights_by_site
+from client.balance import weights_by_person, weights_by_site, weights_over_sites
 from client.data.arrays import SiteData
 from client.train import (
     PHYSICAL_BATCH,
@@ -156,6 +156,25 @@ def test_classes_weigh_the_same_in_sum_at_a_site():
     weight_N = weights_by_site(y_NC)
     assert weight_N[:8].sum() == pytest.approx(weight_N[8:].sum())
     assert weight_N.mean() == pytest.approx(1.0)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=9), min_size=1, max_size=4).filter(any))
+def test_weights_over_sites_are_those_of_one_site_with_all_clips(sites):
+    """Quotes weights_over_sites: the weights of each class that occurs add up alike."""
+    shares = [np.eye(4, dtype=np.float32)[np.array(site, dtype=int)] for site in sites]
+    together = np.concatenate(shares)
+    counts_C = together.sum(0)
+    weight_N = np.concatenate([weights_over_sites(y_NC, counts_C) for y_NC in shares])
+    assert weight_N == pytest.approx(weights_by_site(together), rel=1e-5)
+    of_class = (weight_N @ together)[counts_C > 0]
+    assert of_class == pytest.approx(np.full(len(of_class), of_class[0]), rel=1e-5)
+
+
+def test_a_class_that_nobody_counted_weighs_nothing():
+    """Quotes weights_over_sites: a class that nobody counted weighs nothing."""
+    y_NC = np.eye(3, dtype=np.float32)
+    assert weights_over_sites(y_NC, np.array([3, 0, 1], np.float32))[1] == 0
+    assert not weights_over_sites(y_NC, np.zeros(3, np.float32)).any()
 
 
 def test_the_loss_of_soft_labels_is_the_cross_entropy():

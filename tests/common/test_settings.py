@@ -81,6 +81,11 @@ def test_the_defaults_are_those_of_the_dataclasses(load):
         ("split: {fold: 1}\n", "split.fold is 1; expected 0 to 0"),
         ("split: {folds: 3, fold: -1}\n", "split.fold is -1"),
         ("device: gpu\n", "line 5: .*auto, cpu or cuda"),
+        ("training: {balance_over: x}\n", "line 5: .*'x'; expected one of site, all_sites"),
+        (
+            "training: {balance_over: all_sites}\nprivacy: {mode: local}\n",
+            "balance_over=all_sites releases exact counts of classes",
+        ),
         ("normalise: speaker\n", "line 5: .*none, person, federated"),
         ("name: twice\n", "duplicate key name"),
         ("purpose: ${oc.env:HOME}\n", r"line 5: .*is not allowed"),

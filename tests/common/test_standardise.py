@@ -70,6 +70,26 @@ def test_the_models_tensors_and_the_statistics_come_apart():
     assert set(statistics) == {"standardise.a.mean"}
 
 
+def test_counts_of_classes_come_apart_from_the_model_too():
+    weights, gathered = split({"head.weight": np.ones(2), "balance.counts": np.ones(3)})
+    assert (set(weights), set(gathered)) == ({"head.weight"}, {"balance.counts"})
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [None, [1.0, 2.0], [1.0, 2.0, -1.0], [1.0, 2.0, np.nan], [[1.0, 2.0, 3.0]]],
+    ids=["missing", "too short", "below zero", "not a number", "another shape"],
+)
+def test_counts_that_are_not_the_studys_are_refused(counts):
+    good = {"balance.counts": np.array([1.0, 0.0, 3.0], np.float32)}
+    check_statistics(good, {}, (3,))
+    with pytest.raises(ProtocolError, match=r"balance\.counts is not expected"):
+        check_statistics(good, {})
+    found = {} if counts is None else {"balance.counts": np.array(counts, np.float32)}
+    with pytest.raises(ProtocolError, match=r"balance\.counts"):
+        check_statistics(found, {}, (3,))
+
+
 @pytest.mark.parametrize(
     "harm",
     [

@@ -2,8 +2,10 @@
 
 import pytest
 
-from common.config import Modality, Model, Privacy, SecureAggregation, Study
+from common.config import Modality, Model, Privacy, SecureAggregation, Study, Training
+from common.ratings import Label
 from common.sums import (
+    counts_shape,
     evaluate_layout,
     parameters_of,
     policy_for,
@@ -52,8 +54,10 @@ def test_noise_in_shares_has_no_weights_and_fits_its_fields(sites):
 
 
 def test_statistics_are_of_features_over_clips_and_time_and_never_of_pictures():
-    assert statistics_shapes(study_of()) == {"audio": (5,), "features_x": (3,)}
-    lanes = {lane.name: lane.shape for lane in statistics_layout(study_of(), 3).exacts}
+    study = study_of(normalise="federated")
+    assert statistics_shapes(study) == {"audio": (5,), "features_x": (3,)}
+    lanes = {lane.name: lane.shape for lane in statistics_layout(study, 3).exacts}
+    assert "class_counts" not in lanes
     assert lanes["count/audio"] == ()
     assert lanes["square/audio"] == lanes["sum/audio"] == (5,)
 
@@ -63,6 +67,20 @@ def test_statistics_are_a_task_only_where_the_study_asks_for_them(tiny_study, la
     assert set(policy_for(tiny_study(), roster).layouts) == {"train", "evaluate"}
     tasks = policy_for(tiny_study("normalise=federated"), roster).layouts
     assert set(tasks) == {"train", "evaluate", "statistics"}
+    tasks = policy_for(tiny_study("training.balance_over=all_sites"), roster).layouts
+    assert set(tasks) == {"train", "evaluate", "statistics"}
+    unweighed = "training.balance_classes=false"
+    tasks = policy_for(tiny_study("training.balance_over=all_sites", unweighed), roster).layouts
+    assert set(tasks) == {"train", "evaluate"}
+
+
+def test_classes_are_counted_in_a_lane_of_one_number_for_each_column_of_the_targets():
+    study = study_of(training=Training(balance_over="all_sites"), labels={"tears": Label()})
+    assert [(lane.name, lane.shape) for lane in statistics_layout(study, 3).exacts] == [
+        ("class_counts", (4,))
+    ]
+    assert counts_shape(study) == (4,)
+    assert counts_shape(study_of()) == ()
 
 
 def test_an_evaluation_holds_integers_only():

@@ -1,5 +1,7 @@
 """What the coordinator learns of a round: the weighted mean of the sites' updates, and no more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,31 @@ def test_the_secret_sum_is_the_weighted_mean_of_the_updates(lay_table, fusion):
         step = layout.grid(real) * layout.cap(real.weight) / sum(weight.values())
         assert np.abs(total.mean(real.name) - expected).max() <= len(single) * step
         assert total.weights[real.weight] == sum(weight.values())
+
+
+def test_full_batches_and_counts_over_all_sites_make_the_step_of_one_pooled_model(lay_table):
+    settings = ("modalities=features_a", "training.batch_size=4096", "training.local_epochs=1")
+    settings += ("training.balance_over=all_sites", "training.weight_decay=0.01")
+    table, apart = lay_table(*settings), lay_table(*settings)
+    sums, _ = table.sums()
+    model = first_model(sums)
+    total = sums.over("train", 1, model).decoded
+    sessions = [apart.session(site) for site in table.sites]
+    data = [one.load(model, one.train_data) for one in sessions]
+    y_NC = np.concatenate([one.y_NC for one in data])
+    x = {name: np.concatenate([one.x[name] for one in data]) for name in data[0].x}
+    present_NM = np.concatenate([one.present_NM for one in data])
+    pooled = replace(data[0], x=x, present_NM=present_NM, y_NC=y_NC)
+    own, before = sessions[0].model, to_arrays(sessions[0].model)
+    batch = to_batch(pooled, weights_by_site(y_NC), torch.device("cpu"))
+    train_openly(own, batch, table.study, torch.Generator().manual_seed(0))
+    assert model["balance.counts"].tolist() == y_NC.sum(0).tolist()
+    update, after = mean_update(total), to_arrays(own)
+    for real in total.layout.reals:
+        expected = after[real.name] - before[real.name]
+        step = total.layout.grid(real) * total.layout.cap(real.weight) / len(y_NC)
+        assert np.abs(update[real.name] - expected).max() <= len(data) * step + 1e-6
+        assert len(data) * step < 0.01 < np.abs(expected).max() or real.name.endswith("bias")
 
 
 def test_a_site_without_a_modality_gives_its_branch_no_weight(lay_table, tiny_data):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from client.contribute import contribution
+from client.session import Sessions
 from common.models.registry import build
 from common.parameters import model_hash, to_arrays
 from common.secagg.messages import (
@@ -26,13 +27,19 @@ from simulations.federation import every_value
 from simulations.studies import site_names
 
 FORMS = dict(zip(SINGLE[1:], (Advert, Dealing, Upload, Confirmation, Reveal), strict=True))
-RUNS = ("open_run", "local_run", "shared_run", "riding_run")
+RUNS = ("open_run", "local_run", "shared_run", "riding_run", "counting_run")
 
 
 @pytest.fixture(scope="module")
 def riding_run(run_tiny):
     """A finished run in which each round's keys ride on the round before."""
     return run_tiny("training.num_server_rounds=3", "secure_aggregation.rounds_per_key=1")
+
+
+@pytest.fixture(scope="module")
+def counting_run(run_tiny):
+    """A finished run whose sites count their classes together before the first round."""
+    return run_tiny("training.num_server_rounds=2", "training.balance_over=all_sites")
 
 
 @pytest.fixture(params=RUNS)
@@ -134,6 +141,19 @@ def test_no_feature_of_any_clip_crosses(whole, tiny_data):
                     needles += [struct.pack(f"{order}d", value) for value in values]
                     needles += [repr(value)[:9].encode() for value in values]
                     assert not [n for n in needles if n in crossed], row.sample_id
+
+
+def test_no_sites_counts_of_classes_cross_by_themselves(counting_run):
+    run, crossed = counting_run.run, replied_bytes(counting_run)
+    sent = [every_value(request) for request in counting_run.tape.requests]
+    for site in site_names(run):
+        opened = Sessions()(run.federation / "sites" / site, str(run.study), (), (0,))
+        counts = opened.train_data.y_NC.sum(0)
+        assert counts.any()
+        for needle in (counts.astype("<i8") << 20, counts.astype("<f4"), counts.astype("<i8")):
+            assert needle.tobytes() not in crossed
+        assert not [one for one in sent if np.array_equal(one.get("model.balance.counts"), counts)]
+    assert any("model.balance.counts" in one for one in sent)
 
 
 def test_no_person_no_clip_and_no_label_crosses(whole, tiny_data):

@@ -66,6 +66,7 @@ def test_what_the_policy_allows_passes():
         (POLICY, asked(purpose=""), "not one"),
         (POLICY, asked(privacy=Privacy(mode="none")), "without differential privacy"),
         (POLICY, asked(normalise="federated"), "exact statistics"),
+        (POLICY, asked(training=Training(balance_over="all_sites")), "exact counts"),
         (POLICY, asked(cohort=("a", "b")), "no sum of fewer than 3"),
         (POLICY, asked(cohort=("a", "a", "b", "b")), "no sum of fewer than 3"),
         (replace(POLICY, min_sites=5), asked(), "no sum of fewer than 5"),
