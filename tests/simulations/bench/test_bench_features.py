@@ -65,9 +65,20 @@ def test_nothing_is_asked_of_small_sizes_and_all_of_the_full_ones():
     assert steps(plan(quick=False)) == len(MEASURED) + len(LIGHT)
 
 
+@pytest.fixture
+def two_threads():
+    """Torch computes with two threads, so that it shows if something leaves it with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_what_is_printed_follows_the_schema(monkeypatch):
+def test_a_run_says_each_step_once_and_prints_what_follows_the_schema(monkeypatch, two_threads):
+    said = []
     monkeypatch.setattr(features_outcome, "QUICK", TINY)
+    monkeypatch.setattr(features_outcome, "run", lambda chosen, _watch: run(chosen, said.append))
     found = CliRunner().invoke(bench, ["features", "--quick", "--json"], catch_exceptions=False)
     document = json.loads(found.stdout)
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
@@ -76,11 +87,5 @@ def test_what_is_printed_follows_the_schema(monkeypatch):
         "speech", "speech", "pictures", "pictures", "WAV", "WAV", "film", "film",
     ]  # fmt: skip
     assert all(one["met"] for one in document["figures"] if one["unit"] == "")
-
-
-@pytest.mark.slow
-def test_a_run_says_each_step_once_and_leaves_torch_as_it_was():
-    before, said = torch.get_num_threads(), []
-    run(Plan(2, 1, (1, 1), is_full=False), said.append)
     assert len(said) == len(set(said)) == steps(TINY)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
