@@ -40,7 +40,9 @@ App = Callable[[Message, Context], Message]
 Place = Callable[[Message, Context], tuple[str, int]]
 Approved = Callable[[str], bool]
 
-POLL_S = 0.1
+POLL_S, IDLE_POLL_S = 0.1, 0.5
+IDLE_AFTER_S = 60.0
+"""Without a task for so long, tasks are asked for less often."""
 LONGEST_WAIT_S = 10.0
 INTERVAL_S = 10
 """Between two heartbeats, at most; whoever misses two is taken for dead."""
@@ -94,7 +96,7 @@ def serve(desk: Desk, stopped: Callable[[], bool]) -> None:
     signer = SuperExecAuthHttpInterceptor(
         master_secret=desk.secret, protected_methods=frozenset({_ACQUIRE})
     )
-    wait_s = POLL_S
+    wait_s, worked = POLL_S, time.monotonic()
     with contextlib.closing(_client(desk.runtime, signer)) as client:
         while not stopped():
             try:
@@ -107,9 +109,15 @@ def serve(desk: Desk, stopped: Callable[[], bool]) -> None:
                 continue
             if token:
                 _take(desk, token)
+                worked = time.monotonic()
             else:
                 desk.report("idle", "")
-                time.sleep(POLL_S)
+                time.sleep(pause_s(time.monotonic() - worked))
+
+
+def pause_s(idle_s: float) -> float:
+    """How long to wait before the next task is asked for; each question costs both processes."""
+    return POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S
 
 
 def beat_often(*modules: ModuleType) -> None:

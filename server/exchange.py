@@ -28,7 +28,9 @@ KEYING = ("advertise", "mask")
 Exchange = Callable[[str, Mapping[str, Request]], dict[str, Reply]]
 Log = Callable[[str], None]
 
-_POLL_S = 0.05
+_POLL_S, _LONGEST_POLL_S = 0.05, 0.5
+_POLL_SHARE = 0.1
+"""How much longer a stage may take by asking less often, the longer it has lasted."""
 _HELLO_S = 60.0
 
 
@@ -173,15 +175,20 @@ def _send(
     ]
     waiting = _push(grid, messages)
     answers: dict[int, Message] = {}
-    deadline = time.monotonic() + timeout_s
-    while waiting and time.monotonic() < deadline:
+    began = time.monotonic()
+    while waiting and time.monotonic() - began < timeout_s:
         for message in grid.pull_messages(list(waiting)):
             node = waiting.pop(message.metadata.reply_to_message_id, None)
             if node is not None:
                 answers[node] = message
         if waiting:
-            time.sleep(_POLL_S)
+            time.sleep(_pause_s(time.monotonic() - began))
     return answers
+
+
+def _pause_s(lasted_s: float) -> float:
+    """How long to wait before replies are asked for again: each question costs the SuperLink."""
+    return min(max(_POLL_S, _POLL_SHARE * lasted_s), _LONGEST_POLL_S)
 
 
 def _push(grid: Grid, messages: list[Message]) -> dict[str, int]:

@@ -24,6 +24,7 @@ DOORS = {
         "server.app",
         "server.exchange",
         "server.coordinator.superexec",
+        "server.coordinator.superlink",
         "client.app",
         "client.egress",
         "client.state",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from common.errors import ConfigError
-from common.processes import BIN, Group
+from common.processes import Group
 from server.coordinator.folder import PORT, PROCESSES, SUPEREXEC_SECRET
 
 DATABASE = "superlink.db"
@@ -53,7 +53,7 @@ def superlink_command(root: Path) -> list[str]:
         "--superexec-auth-secret-file": str(root / SUPEREXEC_SECRET),
     }
     flags = ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
-    return [str(BIN / "flower-superlink"), *flags, *_words(given)]
+    return [sys.executable, "-m", "server.coordinator.superlink", *flags, *_words(given)]
 
 
 def superexec_command(root: Path) -> list[str]:

@@ -1,34 +1,58 @@
-"""Flower's superexec, which tells a ServerApp its token unseen.
+"""Flower's superexec, which tells a ServerApp its token unseen, and outlives a busy SuperLink.
 
 Flower puts the token among the process arguments, which every user of the machine can read; who
 has it can act as the ServerApp. Here it goes through a file that exists in memory only. Nothing
-but ServerApps is started. An internal module is reached from here; tests/test_layout.py fails when
-it moves.
+but ServerApps is started.
+
+Flower's ends where the SuperLink answers with an error, and the run that it had started with it.
+Here it asks again. Internal modules are reached from here; tests/test_layout.py fails when they
+move.
 """
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, AcquireTaskResponse
 from flwr.supercore.cli import flower_superexec
 from flwr.supercore.constant import TaskType
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.superexec import run_superexec
 from flwr.supercore.superexec.executor import factory
 from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
 from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
 
 from common.processes import BIN, plain_logs
 
-_NAME = "SubprocessExecutor"
+_NAME, _CLIENT = "SubprocessExecutor", "RuntimeHttpClient"
+_LOG = logging.getLogger("flwr")
 
 
 def main() -> None:
     """Become the superexec; the arguments are Flower's own."""
-    if not hasattr(factory, _NAME):
-        raise ImportError(f"{factory.__name__} has no {_NAME} any more")
-    setattr(factory, _NAME, Executor)
+    for module, name, ours in ((factory, _NAME, Executor), (run_superexec, _CLIENT, SteadyClient)):
+        if not hasattr(module, name):
+            raise ImportError(f"{module.__name__} has no {name} any more")
+        setattr(module, name, ours)
     plain_logs()
     flower_superexec()
+
+
+class SteadyClient(RuntimeHttpClient):
+    """Asks the SuperLink for tasks; an error of the SuperLink's own is no task."""
+
+    def AcquireTask(self, request: AcquireTaskRequest) -> AcquireTaskResponse:  # noqa: N802
+        """The oldest task that waits, if there is one and the SuperLink can say so."""
+        try:
+            return super().AcquireTask(request)
+        except httpx.HTTPStatusError as error:
+            if not error.response.is_server_error:
+                raise
+            _LOG.warning("The SuperLink has no answer just now: %s", error.response.status_code)
+            return AcquireTaskResponse()
 
 
 class Executor(SubprocessExecutor):

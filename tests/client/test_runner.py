@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.common.constant import ErrorCode, SubStatus
 
 import client.runner
-from client.runner import Desk, serve
+from client.runner import Desk, pause_s, serve
 from simulations.federation import InProcessGrid
 
 SECRET = "patient-0815"
@@ -152,3 +152,7 @@ def test_a_runner_waits_longer_and_longer_for_its_supernode(monkeypatch, tmp_pat
     assert slept[:3] == [0.2, 0.4, 0.8]
     assert slept[-1] == client.runner.LONGEST_WAIT_S
     assert set(said) == {("waiting", "ConnectError")}
+
+
+def test_a_runner_without_work_asks_less_often():
+    assert [pause_s(idle) for idle in (0, 59, 61, 3600)] == [0.1, 0.1, 0.5, 0.5]

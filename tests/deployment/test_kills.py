@@ -46,7 +46,7 @@ SETTINGS = (
     "model.hidden=4",
     "privacy.noise_multiplier=6",
     "secure_aggregation.suite=mlkem768_x25519",
-    "secure_aggregation.stage_timeout_s=60",
+    "secure_aggregation.stage_timeout_s=120",
 )
 UNBROKEN = Counter({"training": ROUNDS, "evaluation counts": 1})
 LOCKS = {"advertising": 1, "sharing": 2, "confirming": 12, "unmasking": 16}
@@ -112,7 +112,7 @@ def victims(federation, process):
         "runner": ("site runner", first),
         "SuperNode": ("client.site.supernode", first + "/"),
         "ServerApp": ("flwr-serverapp", f"FLWR_HOME={hub}/flower"),
-        "SuperLink": ("flower-superlink", f"{hub}/superlink.db"),
+        "SuperLink": ("server.coordinator.superlink", f"{hub}/superlink.db"),
     }
     return matching(*words[process])
 

@@ -8,7 +8,7 @@ from flwr.common.constant import ErrorCode
 
 from common.errors import ConfigError, PolicyRefused, ProtocolError, TooFewSites
 from common.wire import MESSAGE_TYPES, VERSION, Reply, Request, encode_reply
-from server.exchange import GridExchange, Meeting
+from server.exchange import GridExchange, Meeting, _pause_s
 from server.quorum import Quorum
 from simulations.federation import InProcessGrid
 
@@ -89,6 +89,10 @@ def test_a_silent_site_is_absent():
 
 def test_a_slow_reply_is_waited_for():
     assert len(ask(FakeGrid(GOOD, late=3), timeout_s=5.0)[0]) == 3
+
+
+def test_replies_are_asked_for_less_often_the_longer_a_stage_lasts():
+    assert [_pause_s(s) for s in (0, 0.5, 1, 4, 5, 60)] == [0.05, 0.05, 0.1, 0.4, 0.5, 0.5]
 
 
 def test_a_reply_after_the_deadline_is_absent():

@@ -1,11 +1,14 @@
-"""A ServerApp gets its token in a file that is in memory only, and nothing else is started."""
+"""A ServerApp gets its token in memory; nothing else is started; a busy SuperLink ends nothing."""
 
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
+from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResultStatus
 
 from server.coordinator import superexec
@@ -77,3 +80,28 @@ def test_nothing_but_a_serverapp_is_started(app, task):
 
 def test_nothing_is_started_without_tls(app):
     assert superexec.Executor().launch(spec(insecure=True)).status == LaunchResultStatus.FAILED
+
+
+@pytest.fixture
+def asked_of(monkeypatch):
+    """Ask a SuperLink that answers with this status for a task."""
+
+    def ask(status):
+        answer = httpx.Response(status, request=httpx.Request("POST", "https://hub"))
+        monkeypatch.setattr(RuntimeHttpClient, "AcquireTask", lambda *_: answer.raise_for_status())
+        client = superexec.SteadyClient.__new__(superexec.SteadyClient)
+        return client.AcquireTask(AcquireTaskRequest())
+
+    return ask
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_superlink_that_answers_with_an_error_has_no_task_just_now(asked_of, status):
+    found = asked_of(status)
+    assert not found.HasField("task")
+    assert not found.token
+
+
+def test_a_superlink_that_refuses_is_not_asked_for_ever(asked_of):
+    with pytest.raises(httpx.HTTPStatusError):
+        asked_of(401)
