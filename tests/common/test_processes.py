@@ -74,7 +74,7 @@ def test_a_group_is_started_once_watched_and_stopped_whole(group: Group) -> None
     assert marks(group).count("long") == 1
     assert supervisor_pid(group.root) is None
     assert not stop(group.root)
-    assert str(group.root.parent / "worker.py") not in running()
+    wait_for(lambda: str(group.root.parent / "worker.py") not in running())
     logs = {path.name: path for path in group.root.glob("*.log")}
     assert set(logs) == {"supervisor.log", "long.log", "short.log"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in logs.values()} == {0o600}
