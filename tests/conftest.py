@@ -50,6 +50,24 @@ split: {{folds: 3, fold: 0}}
 """
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadgroup: tests of one deployment file share a federation, hence a worker.
+
+    xdist's own groups are marks that pytest 9.2 no longer lets it write into a test's name.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # the library is there where the hook is called
+
+    class ByFederation(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.startswith("tests/deployment/") else nodeid
+
+    return ByFederation(config, log)
+
+
 @dataclass(frozen=True)
 class Row:
     """One clip of the tiny corpus, as its manifest has it."""

@@ -47,7 +47,7 @@ from client.site.processes import ports_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("doors")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 

@@ -17,7 +17,7 @@ from common.privacy.ledger import read_ledger
 SITES = 4
 ROUNDS = 3
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("from_nothing")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

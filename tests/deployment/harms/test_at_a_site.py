@@ -7,7 +7,7 @@ from typing import IO
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("at_a_site")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_a_changed_run_config_is_refused_by_every_site(harmed) -> None:

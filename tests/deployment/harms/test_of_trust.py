@@ -17,7 +17,7 @@ from server.coordinator.pki import (
     server_certificate,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("of_trust")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_another_authority_is_refused(harmed) -> None:
