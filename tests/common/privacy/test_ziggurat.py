@@ -175,6 +175,18 @@ def test_values_that_find_no_more_words_are_begun_anew_with_the_same_ones():
     assert out.tolist() == [pytest.approx(EDGE + math.log(2) / EDGE), EDGE + 0.01]
 
 
+def test_a_value_that_ran_out_of_words_goes_on_where_it_was():
+    """Begun anew with other words, a value that was rejected could be kept after all."""
+    first, other = ((WIDTHS[layer] + WIDTHS[layer + 1]) / 2 for layer in (1, 5))
+    above, below = 2**64 - 1, 0
+    rejected = [above, word(5, place_of(other, 5))]
+    answers = iter([[word(1, place_of(first, 1))], rejected * 6, [below] * 12])
+    out = np.empty(1)
+    fill_normal(lambda _size: np.array(next(answers), np.uint64), out)
+    assert out[0] == pytest.approx(other)
+    assert not list(answers)
+
+
 def test_more_words_are_asked_for_until_all_values_are_made():
     """The curve asked of every value: 8 + 4n words do not always do for n values."""
     left, asked = {"first": True}, []

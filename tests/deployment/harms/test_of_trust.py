@@ -101,4 +101,4 @@ def test_a_site_that_nobody_enrolled_is_refused(harmed) -> None:
 
 
 def test_every_site_takes_part_again_and_no_spending_is_forgotten(harmed):
-    harmed.run_of_all()
+    assert harmed.run_of_all() == set(harmed.federation.names)
