@@ -84,7 +84,8 @@ def write_for_ever(out: IO[bytes]) -> None:
 def test_an_older_copy_of_a_ledger_is_refused(harmed) -> None:
     name, root = harmed.site(3)
     tacit, aside = harmed.federation.tacit, root / "newest"
-    assert harmed.run_of_all() == set(harmed.federation.names)  # since the copy was made, the ledger has gone on
+    # since the copy was made, the ledger has gone on
+    assert harmed.run_of_all() == set(harmed.federation.names)
     aside.mkdir()
     for file in root.glob("ledger.sqlite*"):
         file.rename(aside / file.name)
