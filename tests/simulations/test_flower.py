@@ -9,6 +9,7 @@ import pytest
 
 from server.flwr_cli import as_toml
 from simulations.flower import _carrying
+from simulations.studies import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +47,11 @@ def processes_of(tmp: Path) -> list[str]:
     return found
 
 
+def contributors(run: RunFolder) -> list[object]:
+    """Who was in each round; a site that was lost on the way explains another model."""
+    return [line["sites"] for line in run.progress() if line["event"] == "round"]
+
+
 @pytest.mark.slow
 def test_a_run_through_flower_equals_the_run_in_process(
     open_run, tiny_data, tiny_yaml, crowded, tmp_path
@@ -56,6 +62,7 @@ def test_a_run_through_flower_equals_the_run_in_process(
     given = ("--data", str(tiny_data.root), "--out", str(out), "--engine", "flwr")
     done = tacit(str(tiny_yaml), *settings, *given, cwd=crowded, tmp=tmp)
     assert done.returncode == 0, done.stderr + done.stdout
+    assert contributors(RunFolder(out)) == contributors(open_run.run)
     assert (out / "model.safetensors").read_bytes() == open_run.run.model.read_bytes()
     assert processes_of(tmp) == []
     assert not list(tmp.glob("tacit-flwr-*"))
